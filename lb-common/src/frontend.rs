@@ -1,0 +1,80 @@
+//! Frontends: the addresses and ports at which Services are reached.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::Address;
+
+/// Key of `FRONTENDS4` and `FRONTENDS6`: what a packet for a Service carries as its destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, FromBytes, KnownLayout, Immutable)]
+#[repr(C, align(4))]
+pub struct FrontendKey<A: Address> {
+    /// Virtual IP, external IP, load balancer IP, or node address of a NodePort.
+    pub address: A,
+    /// Port, network byte order.
+    pub port: [u8; 2],
+    /// IP protocol number.
+    pub protocol: u8,
+    /// Always zero.
+    pub pad: u8,
+}
+
+impl<A: Address> FrontendKey<A> {
+    /// The key for `address` and `port` (host byte order).
+    #[inline(always)]
+    pub const fn new(address: A, port: u16, protocol: u8) -> Self {
+        Self { address, port: port.to_be_bytes(), protocol, pad: 0 }
+    }
+}
+
+/// A run of consecutive slots.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    FromBytes,
+    IntoBytes,
+    KnownLayout,
+    Immutable
+)]
+#[repr(C)]
+pub struct Run {
+    /// First slot.
+    pub start: u32,
+    /// Number of slots; zero means that there is no endpoint to select.
+    pub length: u32,
+}
+
+/// Slots in one element of `SLOTS`: the kernel rounds each element up to eight bytes, so slots of four share one.
+pub const SLOTS_PER_LINE: u32 = 16;
+
+/// Value of `SLOTS`: a cache line of slots, each a backend id. Slot `i` is word `i % 16` of element `i / 16`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct SlotLine {
+    /// Backend ids.
+    pub backends: [u32; SLOTS_PER_LINE as usize],
+}
+
+/// Value of `FRONTENDS4` and `FRONTENDS6`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+pub struct Frontend {
+    /// Key of `SERVICES`, never zero.
+    pub service: u32,
+    /// Session affinity time-out in seconds, zero without affinity.
+    pub affinity_timeout_s: u32,
+    /// Slots for traffic that starts in this cluster: pods and the node itself.
+    pub inside: Run,
+    /// Slots for traffic that comes from outside.
+    pub outside: Run,
+}
+
+const _: () = assert!(size_of::<FrontendKey<[u8; 4]>>() == 8);
+const _: () = assert!(size_of::<FrontendKey<[u8; 16]>>() == 20);
+const _: () = assert!(size_of::<Frontend>() == 24);

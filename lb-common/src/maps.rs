@@ -1,0 +1,17 @@
+//! Names and default sizes of the maps, and the directory that their layout belongs to.
+
+/// Directory below the pin path that holds maps of this layout. It changes whenever a key or value does.
+pub const LAYOUT: &str = "v1";
+
+/// Entries in each of `FRONTENDS4` and `FRONTENDS6` unless told otherwise.
+pub const FRONTENDS: u32 = 65_536;
+/// Backend ids in each of `BACKENDS4` and `BACKENDS6` unless told otherwise; id 0 is not used.
+pub const BACKENDS: u32 = 131_072;
+/// Slots in `SLOTS` unless told otherwise; an element holds sixteen of them.
+pub const SLOTS: u32 = 16 * 1_048_576;
+/// Entries in each of `FLOWS4` and `FLOWS6` unless told otherwise; a flow takes two.
+pub const FLOWS: u32 = 524_288;
+/// Entries in `SERVICES` unless told otherwise.
+pub const SERVICES: u32 = 65_536;
+/// Elements of `COUNTERS`: more than there are outcomes, so that a new outcome does not change the layout.
+pub const COUNTERS: u32 = 64;

@@ -1,0 +1,23 @@
+//! Edge file: tells aya that the map types are plain bytes.
+#![expect(unsafe_code, reason = "aya::Pod is an unsafe trait, and only this crate may implement it here")]
+
+use aya::Pod;
+
+use crate::bench::Template;
+use crate::{Backend, Flow, FlowKey, Frontend, FrontendKey, ServiceInfo, Settings, SlotLine};
+
+macro_rules! pod {
+    ($($type:ty),+ $(,)?) => {
+        $(
+            // SAFETY: the type is `repr(C)`, `Copy` and `'static`; zerocopy's `FromBytes` proves that every bit
+            // pattern is valid, and the size asserted beside each type that it has no padding.
+            unsafe impl Pod for $type {}
+        )+
+    };
+}
+
+pod!(Frontend, ServiceInfo, Settings, SlotLine, Template);
+pod!(FrontendKey<[u8; 4]>, FrontendKey<[u8; 16]>);
+pod!(Backend<[u8; 4]>, Backend<[u8; 16]>);
+pod!(FlowKey<[u8; 4]>, FlowKey<[u8; 16]>);
+pod!(Flow<[u8; 4]>, Flow<[u8; 16]>);

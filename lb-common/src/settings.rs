@@ -1,0 +1,19 @@
+//! Settings of the data path that the agent may change while programs run.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// The one value of `SETTINGS`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C, align(4))]
+pub struct Settings {
+    /// Source address for IPv4 flows to remote backends; unspecified when the node has none.
+    pub snat4: [u8; 4],
+    /// Source address for IPv6 flows to remote backends; unspecified when the node has none.
+    pub snat6: [u8; 16],
+    /// First source port for translated flows, host byte order.
+    pub snat_port_first: u16,
+    /// Last source port for translated flows, host byte order.
+    pub snat_port_last: u16,
+}
+
+const _: () = assert!(size_of::<Settings>() == 24);

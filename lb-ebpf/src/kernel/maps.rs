@@ -1,0 +1,119 @@
+//! Edge file: the BPF maps, who writes each, and the engine's view of them.
+
+use aya_ebpf::bindings::{BPF_ANY, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST};
+use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray};
+use aya_ebpf::macros::btf_map;
+use lb_common::{
+    Backend, Flow, FlowKey, Frontend, FrontendKey, SLOTS_PER_LINE, ServiceInfo, Settings, SlotLine,
+    maps as sizes,
+};
+use lb_ebpf::{Maps, V4, V6, Verdict};
+
+const FRONTENDS: usize = sizes::FRONTENDS as usize;
+const BACKENDS: usize = sizes::BACKENDS as usize;
+const FLOWS: usize = sizes::FLOWS as usize;
+const SLOT_LINES: usize = (sizes::SLOTS / SLOTS_PER_LINE) as usize;
+
+/// Address and port to Service. Written by the agent, one entry by one update: a packet sees the old or the new.
+#[btf_map(pin_by_name)]
+static FRONTENDS4: HashMap<FrontendKey<[u8; 4]>, Frontend, FRONTENDS, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+/// As `FRONTENDS4`.
+#[btf_map(pin_by_name)]
+static FRONTENDS6: HashMap<FrontendKey<[u8; 16]>, Frontend, FRONTENDS, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+
+/// Slot to backend id. Written by the agent through a mapping; a run is written before a frontend shows it.
+#[btf_map(pin_by_name)]
+static SLOTS: Array<SlotLine, SLOT_LINES, { BPF_F_MMAPABLE as usize }> = Array::new();
+
+/// Backend id to endpoint. Written by the agent, which reads it back through a mapping; an id is written before a
+/// slot shows it.
+#[btf_map(pin_by_name)]
+static BACKENDS4: Array<Backend<[u8; 4]>, BACKENDS, { BPF_F_MMAPABLE as usize }> = Array::new();
+/// As `BACKENDS4`.
+#[btf_map(pin_by_name)]
+static BACKENDS6: Array<Backend<[u8; 16]>, BACKENDS, { BPF_F_MMAPABLE as usize }> = Array::new();
+
+/// 5-tuple to what it becomes. Written by the programs. Two CPUs may write one entry: each writes the whole of it
+/// by an update, or its age and state, which any of the two may set last.
+#[btf_map(pin_by_name)]
+static FLOWS4: LruHashMap<FlowKey<[u8; 4]>, Flow<[u8; 4]>, FLOWS> = LruHashMap::new();
+/// As `FLOWS4`.
+#[btf_map(pin_by_name)]
+static FLOWS6: LruHashMap<FlowKey<[u8; 16]>, Flow<[u8; 16]>, FLOWS> = LruHashMap::new();
+
+/// Service id to its names. Written and read by the agent only; the map is where it finds its ids again.
+#[btf_map(pin_by_name)]
+static SERVICES: HashMap<u32, ServiceInfo, { sizes::SERVICES as usize }, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+
+/// Settings of the data path. Written by the agent.
+#[btf_map(pin_by_name)]
+static SETTINGS: Array<Settings, 1> = Array::new();
+
+/// Packets by outcome. Written by the programs, each CPU its own.
+#[btf_map(pin_by_name)]
+static COUNTERS: PerCpuArray<u64, { sizes::COUNTERS as usize }> = PerCpuArray::new();
+
+// The agent alone uses it: without a reference the linker would drop it.
+#[used]
+static KEEP_SERVICES: &(dyn Sync + 'static) = &SERVICES;
+
+/// Counts a packet.
+#[inline(always)]
+pub(crate) fn count(verdict: Verdict) {
+    if let Some(counter) = COUNTERS.get_ptr_mut(verdict.outcome_index()) {
+        // SAFETY: the pointer is this CPU's element, valid while the program runs; programs of one CPU do not
+        // interleave within a statement that matters to a counter.
+        unsafe { *counter += 1 };
+    }
+}
+
+/// The engine's view of the maps.
+pub(crate) struct Tables;
+
+macro_rules! tables {
+    ($family:ty, $address:ty, $frontends:ident, $backends:ident, $flows:ident) => {
+        impl Maps<$family> for Tables {
+            #[inline(always)]
+            fn frontend(&mut self, key: &FrontendKey<$address>) -> Option<Frontend> {
+                // SAFETY: the map does not reuse an entry before a grace period (BPF_F_NO_PREALLOC), and the
+                // reference does not outlive this statement.
+                unsafe { $frontends.get(key) }.copied()
+            }
+
+            #[inline(always)]
+            fn slot(&mut self, index: u32) -> Option<u32> {
+                let line = SLOTS.get(index / SLOTS_PER_LINE)?;
+                line.backends.get((index % SLOTS_PER_LINE) as usize).copied()
+            }
+
+            #[inline(always)]
+            fn backend(&mut self, id: u32) -> Option<Backend<$address>> {
+                $backends.get(id).copied()
+            }
+
+            #[inline(always)]
+            fn flow(&mut self, key: &FlowKey<$address>) -> Option<&mut Flow<$address>> {
+                // SAFETY: the pointer is valid while the program runs. Another CPU may write the same entry; its
+                // fields are read and written as plain words, of which each is old or new.
+                $flows.get_ptr_mut(key).map(|flow| unsafe { &mut *flow })
+            }
+
+            #[inline(always)]
+            fn remember(&mut self, key: &FlowKey<$address>, flow: &Flow<$address>, only_new: bool) -> bool {
+                let flags = if only_new { BPF_NOEXIST } else { BPF_ANY };
+                $flows.insert(key, flow, u64::from(flags)).is_ok()
+            }
+
+            #[inline(always)]
+            fn settings(&mut self) -> Option<Settings> {
+                SETTINGS.get(0).copied()
+            }
+        }
+    };
+}
+
+tables!(V4, [u8; 4], FRONTENDS4, BACKENDS4, FLOWS4);
+tables!(V6, [u8; 16], FRONTENDS6, BACKENDS6, FLOWS6);

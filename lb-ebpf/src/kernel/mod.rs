@@ -1,0 +1,7 @@
+//! Edge files: the only places of the kernel programs with `unsafe`.
+
+pub(crate) mod clock;
+pub(crate) mod fib;
+pub(crate) mod maps;
+pub(crate) mod tc;
+pub(crate) mod xdp;

@@ -1,0 +1,75 @@
+//! Edge file: packets and host as XDP programs see them.
+
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::bindings::xdp_action;
+use aya_ebpf::helpers::bpf_redirect;
+use aya_ebpf::programs::XdpContext;
+use lb_ebpf::{Host, L4Update, Packet, Route, RouteQuery, update_complete};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::kernel::clock::{now_s, tick};
+use crate::kernel::fib::{Fib, route};
+
+/// A frame before the stack.
+pub(crate) struct XdpPacket<'a>(pub(crate) &'a XdpContext);
+
+impl Packet for XdpPacket<'_> {
+    #[inline(always)]
+    fn header<T>(&mut self, offset: usize) -> Option<&mut T>
+    where
+        T: FromBytes + IntoBytes + KnownLayout + Immutable,
+    {
+        let start = self.0.data() + offset;
+        if start + size_of::<T>() > self.0.data_end() {
+            return None;
+        }
+        // SAFETY: the bytes lie within the packet, as was just compared in the form that the verifier follows;
+        // `T` is valid for all bytes, and
+        // offsets are even, as the packet's start is; `&mut self` keeps a second reference away.
+        Some(unsafe { &mut *(start as *mut T) })
+    }
+
+    #[inline(always)]
+    fn update_l4(&mut self, update: &L4Update) -> Option<()> {
+        update_complete(self, update)
+    }
+}
+
+/// The machine before the stack: it knows neighbours, and cannot wait for one.
+pub(crate) struct XdpHost<'a>(pub(crate) &'a XdpContext);
+
+impl<F: Fib> Host<F> for XdpHost<'_> {
+    const RESOLVES: bool = false;
+
+    #[inline(always)]
+    fn now_s(&mut self) -> u32 {
+        now_s()
+    }
+
+    #[inline(always)]
+    fn tick(&mut self) -> u16 {
+        tick()
+    }
+
+    #[inline(always)]
+    fn ingress_ifindex(&mut self) -> u32 {
+        self.0.ingress_ifindex() as u32
+    }
+
+    #[inline(always)]
+    fn route(&mut self, query: &RouteQuery<'_, F>) -> Route {
+        route(self.0.as_ptr(), self.0.ingress_ifindex() as u32, query.length, query)
+    }
+}
+
+/// Sends the frame out of another device.
+#[inline(always)]
+pub(crate) fn redirect(ifindex: u32) -> u32 {
+    // SAFETY: the helper only notes the device for when the program returns.
+    let action = unsafe { bpf_redirect(ifindex, 0) };
+    if action == i64::from(xdp_action::XDP_REDIRECT) {
+        xdp_action::XDP_REDIRECT
+    } else {
+        xdp_action::XDP_DROP
+    }
+}

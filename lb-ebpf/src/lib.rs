@@ -1,0 +1,35 @@
+//! The packet engine: bytes in, verdict and bytes out.
+//!
+//! The modules follow a packet: [`headers`] and [`parse`] read it, [`flow`] looks for what it became last time,
+//! [`select`] chooses a backend when there is nothing to look back on, [`record`] remembers both directions,
+//! [`rewrite`] changes the bytes, [`forward`] finds the way out, and [`engine`] is the order of these steps.
+//!
+//! What differs between hooks, and between the kernel and the host, is behind three traits: [`Packet`], [`Maps`]
+//! and [`Host`]. Nothing here allocates, loops without a bound, or panics.
+#![cfg_attr(not(any(test, feature = "memory")), no_std)]
+#![forbid(unsafe_code)]
+
+mod checksum;
+mod engine;
+mod family;
+mod flow;
+mod forward;
+pub mod headers;
+mod host;
+mod maps;
+#[cfg(feature = "memory")]
+pub mod memory;
+mod packet;
+mod parse;
+mod record;
+mod rewrite;
+pub mod select;
+mod verdict;
+
+pub use engine::{egress, ingress};
+pub use family::{Family, V4, V6};
+pub use host::{Host, Route, RouteQuery};
+pub use maps::Maps;
+pub use packet::{L4Update, Packet};
+pub use rewrite::update_complete;
+pub use verdict::{Action, Verdict};

@@ -1,0 +1,73 @@
+//! The kernel edge: maps, contexts and programs around the packet engine.
+//!
+//! A program does one thing: it maps the engine's verdict to the action of its hook.
+#![no_std]
+#![no_main]
+#![expect(unreachable_pub, missing_docs, reason = "the program macros repeat what the loader must see")]
+#![expect(
+    clippy::needless_pass_by_value,
+    clippy::not_unsafe_ptr_arg_deref,
+    reason = "the program macros decide how a context is passed"
+)]
+
+mod kernel;
+
+use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action};
+use aya_ebpf::macros::{classifier, xdp};
+use aya_ebpf::programs::{TcContext, XdpContext};
+use lb_ebpf::{Action, egress, ingress};
+
+use kernel::maps::{Tables, count};
+use kernel::tc::{TcHost, TcPacket};
+use kernel::xdp::{XdpHost, XdpPacket, redirect};
+
+/// Packets that arrive at a device of the node, before the stack.
+#[xdp(frags)]
+pub fn weir_xdp(ctx: XdpContext) -> u32 {
+    let verdict = ingress(&mut XdpPacket(&ctx), &mut Tables, &mut XdpHost(&ctx));
+    count(verdict);
+    match verdict.action() {
+        // Only a hook that resolves neighbours answers `Resolve`; the stack would be the place for it.
+        Action::Pass | Action::Resolve => xdp_action::XDP_PASS,
+        Action::Drop => xdp_action::XDP_DROP,
+        Action::Transmit => xdp_action::XDP_TX,
+        Action::Redirect => redirect(verdict.ifindex()),
+    }
+}
+
+/// Packets that arrive at a device of the node and that the program before left to the stack.
+#[classifier]
+pub fn weir_tc_ingress(ctx: TcContext) -> i32 {
+    let mut packet = TcPacket::new(&ctx);
+    let verdict = ingress(&mut packet, &mut Tables, &mut TcHost(&ctx));
+    count(verdict);
+    match verdict.action() {
+        Action::Pass => TC_ACT_UNSPEC,
+        // This hook's routes are never `Neighbour`, so it neither transmits nor redirects without resolving.
+        Action::Drop | Action::Transmit => TC_ACT_SHOT,
+        Action::Redirect | Action::Resolve => packet.redirect_neighbour(verdict.ifindex()),
+    }
+}
+
+/// Packets that leave by a device of the node: replies of local backends are among them.
+#[classifier]
+pub fn weir_tc_egress(ctx: TcContext) -> i32 {
+    let verdict = egress(&mut TcPacket::new(&ctx), &mut Tables, &mut TcHost(&ctx));
+    count(verdict);
+    match verdict.action() {
+        Action::Pass => TC_ACT_UNSPEC,
+        // Egress only translates.
+        Action::Drop | Action::Transmit | Action::Redirect | Action::Resolve => TC_ACT_SHOT,
+    }
+}
+
+/// The licence that lets the kernel give these programs its GPL-only helpers.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+
+/// A panic that survived optimisation is an endless loop, which the verifier refuses to load.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

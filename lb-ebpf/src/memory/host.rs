@@ -1,0 +1,74 @@
+//! A machine whose routing table is a list.
+
+use std::net::IpAddr;
+
+use crate::memory::InMemory;
+use crate::{Host, Route, RouteQuery};
+
+/// The way to the addresses of a prefix.
+#[derive(Clone, Copy, Debug)]
+pub struct Way {
+    /// Any address of the prefix.
+    pub prefix: IpAddr,
+    /// Length of the prefix, bits.
+    pub bits: u8,
+    /// Largest packet from its IP header on, bytes.
+    pub mtu: u16,
+    /// What a packet that fits is told.
+    pub route: Route,
+}
+
+/// A machine in memory. `RESOLVES` says which hook it stands for: the device hook, which must know the neighbour,
+/// or the tc hook, which leaves every neighbour to the kernel.
+#[derive(Clone, Debug)]
+pub struct TableHost<const RESOLVES: bool> {
+    /// Seconds since boot.
+    pub now_s: u32,
+    /// Index of the device that packets come in by.
+    pub ingress_ifindex: u32,
+    /// The routing table, in any order: the longest prefix wins.
+    pub ways: Vec<Way>,
+}
+
+impl Way {
+    fn contains(&self, address: IpAddr) -> bool {
+        // Left-aligned in 128 bits, so that both families are compared alike.
+        let aligned = |address: IpAddr| match address {
+            IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
+            IpAddr::V6(address) => address.to_bits(),
+        };
+        self.prefix.is_ipv4() == address.is_ipv4()
+            && (aligned(self.prefix) ^ aligned(address)).leading_zeros() >= u32::from(self.bits)
+    }
+}
+
+impl<F: InMemory, const RESOLVES: bool> Host<F> for TableHost<RESOLVES> {
+    const RESOLVES: bool = RESOLVES;
+
+    fn now_s(&mut self) -> u32 {
+        self.now_s
+    }
+
+    /// As coarse as the time is here.
+    fn tick(&mut self) -> u16 {
+        self.now_s as u16
+    }
+
+    fn ingress_ifindex(&mut self) -> u32 {
+        self.ingress_ifindex
+    }
+
+    fn route(&mut self, query: &RouteQuery<'_, F>) -> Route {
+        let destination = F::ip(&query.flow.destination);
+        let way = self.ways.iter().filter(|way| way.contains(destination)).max_by_key(|way| way.bits);
+        match way {
+            None => Route::Unreachable,
+            // As the kernel does, the size is looked at before the neighbour, and not where there is no way.
+            Some(way) => match way.route {
+                Route::Neighbour { .. } | Route::Unresolved { .. } if query.length > way.mtu => Route::TooBig,
+                Route::Neighbour { ifindex, .. } if RESOLVES => Route::Unresolved { ifindex },
+                route => route,
+            },
+        }
+    }
+}

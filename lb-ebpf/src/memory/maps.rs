@@ -1,0 +1,105 @@
+//! The maps as collections in memory.
+
+use std::collections::BTreeMap;
+
+use lb_common::{Backend, Flow, FlowKey, Frontend, FrontendKey, Settings};
+
+use crate::memory::InMemory;
+use crate::{Family, Maps, V4, V6};
+
+/// What a flow table does with a new entry that it has no room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenFull {
+    /// Refuses it.
+    Refuse,
+    /// Evicts the entry that was used least recently.
+    EvictOldest,
+}
+
+/// The maps of one family.
+#[derive(Clone, Debug)]
+pub struct Tables<F: Family> {
+    /// `FRONTENDS4` or `FRONTENDS6`.
+    pub frontends: BTreeMap<FrontendKey<F::Address>, Frontend>,
+    /// `BACKENDS4` or `BACKENDS6`; the index is the id.
+    pub backends: Vec<Backend<F::Address>>,
+    /// `FLOWS4` or `FLOWS6`.
+    pub flows: BTreeMap<FlowKey<F::Address>, Flow<F::Address>>,
+    /// Most entries in `flows`.
+    pub flows_max: usize,
+    /// What happens beyond that.
+    pub when_full: WhenFull,
+}
+
+impl<F: Family> Default for Tables<F> {
+    fn default() -> Self {
+        Self {
+            frontends: BTreeMap::new(),
+            backends: Vec::new(),
+            flows: BTreeMap::new(),
+            flows_max: lb_common::maps::FLOWS as usize,
+            when_full: WhenFull::EvictOldest,
+        }
+    }
+}
+
+/// All maps that the engine reads or writes.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryMaps {
+    /// The tables of IPv4.
+    pub v4: Tables<V4>,
+    /// The tables of IPv6.
+    pub v6: Tables<V6>,
+    /// `SLOTS`, shared by both families.
+    pub slots: Vec<u32>,
+    /// `SETTINGS`, once written.
+    pub settings: Option<Settings>,
+}
+
+impl<F: InMemory> Maps<F> for MemoryMaps {
+    fn frontend(&mut self, key: &FrontendKey<F::Address>) -> Option<Frontend> {
+        F::tables(self).frontends.get(key).copied()
+    }
+
+    fn slot(&mut self, index: u32) -> Option<u32> {
+        self.slots.get(index as usize).copied()
+    }
+
+    fn backend(&mut self, id: u32) -> Option<Backend<F::Address>> {
+        F::tables(self).backends.get(id as usize).copied()
+    }
+
+    fn flow(&mut self, key: &FlowKey<F::Address>) -> Option<&mut Flow<F::Address>> {
+        F::tables(self).flows.get_mut(key)
+    }
+
+    fn remember(&mut self, key: &FlowKey<F::Address>, flow: &Flow<F::Address>, only_new: bool) -> bool {
+        let tables = F::tables(self);
+        match tables.flows.get_mut(key) {
+            Some(_) if only_new => return false,
+            Some(entry) => *entry = *flow,
+            None => {
+                if tables.flows.len() >= tables.flows_max && !tables.make_room() {
+                    return false;
+                }
+                tables.flows.insert(*key, *flow);
+            }
+        }
+        true
+    }
+
+    fn settings(&mut self) -> Option<Settings> {
+        self.settings
+    }
+}
+
+impl<F: Family> Tables<F> {
+    /// Answers whether an entry could be evicted.
+    fn make_room(&mut self) -> bool {
+        if self.when_full == WhenFull::Refuse {
+            return false;
+        }
+        let oldest = self.flows.iter().min_by_key(|(_, flow)| flow.last_seen_s).map(|(key, _)| *key);
+        oldest.is_some_and(|key| self.flows.remove(&key).is_some())
+    }
+}

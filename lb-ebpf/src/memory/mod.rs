@@ -1,0 +1,15 @@
+//! The engine's three traits over ordinary memory: for tests, fuzzing and explaining what would happen to a packet.
+
+mod family;
+mod host;
+pub mod invariants;
+mod maps;
+pub mod network;
+mod packet;
+mod segment;
+
+pub use family::InMemory;
+pub use host::{TableHost, Way};
+pub use maps::{MemoryMaps, Tables, WhenFull};
+pub use packet::BufferPacket;
+pub use segment::Segment;

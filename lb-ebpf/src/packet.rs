@@ -1,0 +1,34 @@
+//! What the engine asks of a packet.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::checksum::Difference;
+
+/// A change of a TCP or UDP checksum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct L4Update {
+    /// Offset of the checksum field from the start of the packet.
+    pub field: usize,
+    /// Change of the pseudo header: the addresses.
+    pub pseudo_header: Difference,
+    /// Change of the segment itself: the ports.
+    pub segment: Difference,
+    /// UDP sends "no checksum" as zero: a zero stays, and a sum that comes out as zero is sent as all ones
+    /// (RFC 768, RFC 8200 section 8.1).
+    pub zero_is_none: bool,
+}
+
+/// A packet at one hook, from its Ethernet header on.
+pub trait Packet {
+    /// The header `T` at `offset`, which is even, or `None` when the packet ends before it does.
+    ///
+    /// It borrows the whole packet, so that two headers cannot overlap.
+    fn header<T>(&mut self, offset: usize) -> Option<&mut T>
+    where
+        T: FromBytes + IntoBytes + KnownLayout + Immutable;
+
+    /// Applies `update`; `None` when the packet ends before the field does.
+    ///
+    /// Where a checksum may be left to hardware the field holds only part of the sum, which the hook knows.
+    fn update_l4(&mut self, update: &L4Update) -> Option<()>;
+}

@@ -1,0 +1,166 @@
+//! What the engine's tests share: an independent judge of packets, and each test for both families.
+#![allow(clippy::panic, reason = "a test fails by a panic")]
+#![allow(dead_code, reason = "each test is its own crate and uses a part")]
+#![allow(unreachable_pub, reason = "a module of tests has no other users")]
+#![allow(clippy::allow_attributes, reason = "`expect` would fail where a test does use all")]
+
+use std::net::IpAddr;
+
+use etherparse::{LinkHeader, LinkSlice, NetSlice, SlicedPacket, TransportSlice};
+use lb_common::{Flow, FlowKey};
+use lb_ebpf::memory::{BufferPacket, Segment};
+use zerocopy::FromBytes;
+
+pub use lb_ebpf::memory::network::*;
+
+/// A segment from `client` to VIP 1.
+pub fn segment<F: Net>(protocol: u8, client: (u16, u16)) -> Segment<F> {
+    Segment::new(key::<F>(protocol, client, 1), b"payload")
+}
+
+/// The reply to `packet`: its 5-tuple turned round, with a payload of its own.
+pub fn reply_to<F: Net>(packet: &BufferPacket) -> Segment<F> {
+    let seen = Seen::of(packet);
+    let key = key_of::<F>(&seen);
+    let turned = FlowKey {
+        source: key.destination,
+        destination: key.source,
+        source_port: key.destination_port,
+        destination_port: key.source_port,
+        ..key
+    };
+    Segment::new(turned, b"reply payload")
+}
+
+/// The 5-tuple of a packet.
+pub fn key_of<F: Net>(seen: &Seen) -> FlowKey<F::Address> {
+    let address = |ip: IpAddr| match ip {
+        IpAddr::V4(ip) => F::Address::read_from_bytes(&ip.octets()[..]).ok(),
+        IpAddr::V6(ip) => F::Address::read_from_bytes(&ip.octets()[..]).ok(),
+    };
+    FlowKey {
+        source: address(seen.source.0).expect("the packet is of the family"),
+        destination: address(seen.destination.0).expect("the packet is of the family"),
+        source_port: seen.source.1.to_be_bytes(),
+        destination_port: seen.destination.1.to_be_bytes(),
+        protocol: seen.protocol,
+        pad: 0,
+        pad_end: 0,
+    }
+}
+
+/// A packet as another implementation reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub ethernet: ([u8; 6], [u8; 6]),
+    pub source: (IpAddr, u16),
+    pub destination: (IpAddr, u16),
+    pub protocol: u8,
+    pub hop_limit: u8,
+    pub payload: Vec<u8>,
+    /// The UDP checksum as sent; zero for TCP.
+    pub udp_checksum: u16,
+}
+
+impl Seen {
+    /// Reads a packet, and panics unless its lengths and all its checksums are right.
+    pub fn of(packet: &BufferPacket) -> Self {
+        let sliced = SlicedPacket::from_ethernet(packet.bytes()).expect("a well-formed packet");
+        let ethernet = sliced.link.as_ref().and_then(LinkSlice::to_header).and_then(LinkHeader::ethernet2);
+        let ethernet = ethernet.expect("an Ethernet frame");
+        let (addresses, hop_limit): ((IpAddr, IpAddr), u8) = match sliced.net.as_ref().expect("an IP packet")
+        {
+            NetSlice::Ipv4(ip) => {
+                let header = ip.header().to_header();
+                assert_eq!(header.header_checksum, header.calc_header_checksum(), "IPv4 header checksum");
+                (
+                    (ip.header().source_addr().into(), ip.header().destination_addr().into()),
+                    header.time_to_live,
+                )
+            }
+            NetSlice::Ipv6(ip) => {
+                let header = ip.header();
+                ((header.source_addr().into(), header.destination_addr().into()), header.hop_limit())
+            }
+            NetSlice::Arp(_) => panic!("not IP"),
+        };
+        let (ports, protocol, payload, udp_checksum) = transport(&sliced, addresses);
+        Self {
+            ethernet: (ethernet.source, ethernet.destination),
+            source: (addresses.0, ports.0),
+            destination: (addresses.1, ports.1),
+            protocol,
+            hop_limit,
+            payload,
+            udp_checksum,
+        }
+    }
+}
+
+fn transport(sliced: &SlicedPacket<'_>, addresses: (IpAddr, IpAddr)) -> ((u16, u16), u8, Vec<u8>, u16) {
+    match sliced.transport.as_ref().expect("a transport header") {
+        TransportSlice::Tcp(tcp) => {
+            let (header, payload) = (tcp.to_header(), tcp.payload());
+            let sum = match addresses {
+                (IpAddr::V4(from), IpAddr::V4(to)) => {
+                    header.calc_checksum_ipv4_raw(from.octets(), to.octets(), payload)
+                }
+                (IpAddr::V6(from), IpAddr::V6(to)) => {
+                    header.calc_checksum_ipv6_raw(from.octets(), to.octets(), payload)
+                }
+                mixed => panic!("{mixed:?}"),
+            };
+            assert_eq!(header.checksum, sum.expect("a short segment"), "TCP checksum");
+            ((header.source_port, header.destination_port), 6, payload.to_vec(), 0)
+        }
+        TransportSlice::Udp(udp) => {
+            let (header, payload) = (udp.to_header(), udp.payload());
+            let sum = match addresses {
+                (IpAddr::V4(from), IpAddr::V4(to)) => {
+                    header.calc_checksum_ipv4_raw(from.octets(), to.octets(), payload)
+                }
+                (IpAddr::V6(from), IpAddr::V6(to)) => {
+                    header.calc_checksum_ipv6_raw(from.octets(), to.octets(), payload)
+                }
+                mixed => panic!("{mixed:?}"),
+            };
+            if header.checksum != 0 {
+                assert_eq!(header.checksum, sum.expect("a short datagram"), "UDP checksum");
+            }
+            ((header.source_port, header.destination_port), 17, payload.to_vec(), header.checksum)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Runs a generic test for both families and both protocols.
+#[macro_export]
+macro_rules! for_all {
+    ($test:ident) => {
+        mod $test {
+            use lb_ebpf::{V4, V6};
+
+            #[test]
+            fn ipv4_tcp() {
+                super::$test::<V4>(6);
+            }
+            #[test]
+            fn ipv4_udp() {
+                super::$test::<V4>(17);
+            }
+            #[test]
+            fn ipv6_tcp() {
+                super::$test::<V6>(6);
+            }
+            #[test]
+            fn ipv6_udp() {
+                super::$test::<V6>(17);
+            }
+        }
+    };
+}
+
+/// The flow entry for packets like `packet`.
+pub fn flow_of<F: Net>(node: &mut Node, packet: &BufferPacket) -> Option<Flow<F::Address>> {
+    F::tables(&mut node.maps).flows.get(&key_of::<F>(&Seen::of(packet))).copied()
+}

@@ -1,0 +1,83 @@
+//! Loads the programs into the kernel and attaches them to devices, and takes them off again.
+
+mod device;
+mod environment;
+mod links;
+mod object;
+
+pub use device::{Device, XdpMode};
+pub use environment::{check, check_pin_path};
+pub use links::{Attached, attach, cleanup};
+pub use object::{Programs, load_programs};
+
+use std::path::PathBuf;
+
+/// Something stands in the way. Each says what, where, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// The agent may not do what it must.
+    #[error(
+        "missing {0}: weir loads BPF programs and attaches them to devices; run it as root, or with the capabilities \
+         CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON (in a pod: securityContext.capabilities)"
+    )]
+    Privileges(String),
+    /// The kernel is too old.
+    #[error("kernel {found} is too old: weir needs Linux 5.15 or later")]
+    Kernel {
+        /// Its release.
+        found: String,
+    },
+    /// The pin path is on no BPF file system.
+    #[error(
+        "{} is not on a BPF file system: mount one with `mount -t bpf bpf /sys/fs/bpf`, or name another place with \
+         --pin-path", .0.display()
+    )]
+    NoBpfFs(PathBuf),
+    /// There is no such device.
+    #[error(
+        "there is no device {0} here: see `ip link` for the devices of this network namespace (option --device)"
+    )]
+    NoDevice(String),
+    /// Another program is where XDP must be.
+    #[error(
+        "device {0} has an XDP program of somebody else, and a device runs only one: find it with `bpftool net`, take \
+         it off with `ip link set dev {0} xdp off` (or end the program that attached it), or leave the device out"
+    )]
+    ForeignXdp(String),
+    /// The mode that was asked for cannot be had.
+    #[error("device {device} cannot run XDP in {mode} mode: {reason}; try --xdp-mode auto")]
+    XdpMode {
+        /// The device.
+        device: String,
+        /// What was asked for.
+        mode: &'static str,
+        /// What the kernel says.
+        reason: String,
+    },
+    /// The kernel refused a program or map.
+    #[error("cannot load the BPF programs: {0}")]
+    Load(String),
+    /// A pinned map has another size than asked for.
+    #[error(
+        "map {name} exists with {actual} entries, and {expected} were asked for: keep the old value of {option}, or run \
+         `weir cleanup` first, which ends what weir serves until the next start"
+    )]
+    Size {
+        /// The map.
+        name: String,
+        /// Its size.
+        actual: u64,
+        /// The size of the options.
+        expected: u64,
+        /// The option.
+        option: &'static str,
+    },
+    /// A pin or attachment failed.
+    #[error("cannot {what}: {reason}")]
+    Other {
+        /// What was tried.
+        what: String,
+        /// What the kernel says.
+        reason: String,
+    },
+}

@@ -1,0 +1,116 @@
+//! The BPF object inside this binary, loaded.
+
+use std::fs;
+
+use aya::maps::MapError;
+use aya::programs::{SchedClassifier, Xdp};
+use aya::{Ebpf, EbpfError, EbpfLoader};
+use lb_common::SLOTS_PER_LINE;
+
+use crate::layout::Capacity;
+use crate::maps::Pins;
+
+use super::AttachError;
+
+/// The object that `cargo xtask build-ebpf` made.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("WEIR_BPF_OBJECT"));
+
+/// The loaded programs; their maps are pinned.
+pub struct Programs {
+    pub(super) ebpf: Ebpf,
+    /// Whether the maps were made by this load.
+    pub new_maps: bool,
+}
+
+/// Makes the maps, or takes those that are pinned, and loads the programs with them.
+///
+/// # Errors
+///
+/// When the kernel refuses, or a pinned map has another size; maps that were made are removed again.
+pub fn load_programs(pins: &Pins, capacity: &Capacity) -> Result<Programs, AttachError> {
+    let new_maps = !pins.maps().exists();
+    let loaded = try_load(pins, capacity);
+    if loaded.is_err() && new_maps {
+        // Nothing else has them yet. A failure here is less than the one that is reported.
+        let _removed = fs::remove_dir_all(pins.maps());
+        let _empty = fs::remove_dir(pins.root());
+    }
+    Ok(Programs { ebpf: loaded?, new_maps })
+}
+
+fn try_load(pins: &Pins, capacity: &Capacity) -> Result<Ebpf, AttachError> {
+    let directory = pins.maps();
+    fs::create_dir_all(&directory).map_err(|error| AttachError::Other {
+        what: format!("make {}", directory.display()),
+        reason: error.to_string(),
+    })?;
+    let mut loader = EbpfLoader::new();
+    loader.default_map_pin_directory(&directory);
+    for (name, _) in SIZES {
+        loader.map_max_entries(name, entries(capacity, name));
+    }
+    let mut ebpf = loader.load(OBJECT).map_err(explain)?;
+    let refused = |name: &str, error: aya::programs::ProgramError| {
+        AttachError::Load(format!("{name}: {}", chain(&error)))
+    };
+    for name in ["weir_tc_ingress", "weir_tc_egress"] {
+        program::<SchedClassifier>(&mut ebpf, name)?.load().map_err(|error| refused(name, error))?;
+    }
+    program::<Xdp>(&mut ebpf, "weir_xdp")?.load().map_err(|error| refused("weir_xdp", error))?;
+    Ok(ebpf)
+}
+
+/// The maps whose size is an option.
+const SIZES: [(&str, &str); 8] = [
+    ("FRONTENDS4", "--frontends-max"),
+    ("FRONTENDS6", "--frontends-max"),
+    ("BACKENDS4", "--backends-max"),
+    ("BACKENDS6", "--backends-max"),
+    ("FLOWS4", "--flows-max"),
+    ("FLOWS6", "--flows-max"),
+    ("SERVICES", "--services-max"),
+    ("SLOTS", "--slots-max"),
+];
+
+fn entries(capacity: &Capacity, name: &str) -> u32 {
+    match name {
+        "FRONTENDS4" | "FRONTENDS6" => capacity.frontends,
+        "BACKENDS4" | "BACKENDS6" => capacity.backends,
+        "FLOWS4" | "FLOWS6" => capacity.flows,
+        "SERVICES" => capacity.services,
+        _ => capacity.slots.div_ceil(SLOTS_PER_LINE),
+    }
+}
+
+/// A program of the object by its name and kind.
+pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut P, AttachError>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program>,
+{
+    let missing = || AttachError::Load(format!("the BPF object of this build has no program {name}"));
+    ebpf.program_mut(name).and_then(|program| program.try_into().ok()).ok_or_else(missing)
+}
+
+fn explain(error: EbpfError) -> AttachError {
+    match error {
+        EbpfError::MapError(MapError::IncompatiblePinnedMap { name, property: _, expected, actual }) => {
+            let option = SIZES.iter().find(|(map, _)| *map == name).map_or("its size", |(_, option)| option);
+            AttachError::Size { name, actual, expected, option }
+        }
+        other => AttachError::Load(chain(&other)),
+    }
+}
+
+/// An error with all its causes on one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,25 @@
+//! `weir cleanup`.
+
+use clap::Args;
+
+use crate::attach::cleanup;
+
+use super::PinArgs;
+
+/// Options of `weir cleanup`.
+#[derive(Debug, Args)]
+pub(super) struct CleanupArgs {
+    #[command(flatten)]
+    pins: PinArgs,
+}
+
+/// Removes links, programs and maps.
+pub(super) fn run(args: &CleanupArgs) -> anyhow::Result<()> {
+    let pins = args.pins.pins();
+    if cleanup(&pins)? {
+        println!("removed everything below {}", pins.root().display());
+    } else {
+        println!("nothing to remove: {} does not exist", pins.root().display());
+    }
+    Ok(())
+}

@@ -1,0 +1,290 @@
+//! `weir get`: what the pinned maps hold.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand, ValueEnum};
+use lb_common::{BackendState, FlowState, Frontend};
+use rustix::time::{ClockId, clock_gettime};
+use serde::Serialize;
+
+use crate::layout::{FrontendId, PortLayout};
+use crate::maps::{BackendView, FlowView, Pins, Snapshot};
+use crate::model::Protocol;
+use crate::plan::PortKey;
+
+use super::PinArgs;
+use super::output::{percent, print_json, print_table, share};
+
+/// What to print.
+#[derive(Debug, Subcommand)]
+pub(super) enum GetCommand {
+    /// Service ports with their frontends.
+    Services(GetArgs),
+    /// Endpoints with their ids, states and shares.
+    Backends(GetArgs),
+    /// Flows: what packets become.
+    Flows(GetArgs),
+}
+
+/// Options of `weir get`.
+#[derive(Debug, Args)]
+pub(super) struct GetArgs {
+    #[command(flatten)]
+    pins: PinArgs,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Table,
+    Wide,
+    Json,
+}
+
+/// Prints what the maps hold.
+pub(super) fn run(command: &GetCommand) -> anyhow::Result<()> {
+    let (GetCommand::Services(args) | GetCommand::Backends(args) | GetCommand::Flows(args)) = command;
+    let pins = args.pins.pins();
+    let snapshot = Snapshot::read(&pins).with_context(|| {
+        format!(
+            "no maps of weir below {} (or no right to read them: root, or CAP_BPF)",
+            pins.root().display()
+        )
+    })?;
+    match command {
+        GetCommand::Services(_) => services(snapshot.ports(), args.output),
+        GetCommand::Backends(_) => backends(&snapshot.backends(), args.output),
+        GetCommand::Flows(_) => flows(&read_flows(&snapshot, &pins)?, args.output),
+    }
+}
+
+fn read_flows(snapshot: &Snapshot, pins: &Pins) -> anyhow::Result<Vec<FlowView>> {
+    let now = u32::try_from(clock_gettime(ClockId::Monotonic).tv_sec).unwrap_or(u32::MAX);
+    let mut flows = snapshot.flows(pins, now)?;
+    flows.sort_by_key(|flow| (flow.from, flow.protocol));
+    Ok(flows)
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ServiceDocument<'a> {
+    namespace: &'a str,
+    name: &'a str,
+    port_name: &'a str,
+    protocol: String,
+    family: String,
+    port: u16,
+    id: u32,
+    frontends: Vec<FrontendDocument>,
+    backends: usize,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FrontendDocument {
+    address: String,
+    port: u16,
+    affinity_timeout_seconds: u32,
+    inside_slots: u32,
+    outside_slots: u32,
+}
+
+fn frontend_document((id, frontend): (&FrontendId, &Frontend)) -> FrontendDocument {
+    FrontendDocument {
+        address: id.at.ip().to_string(),
+        port: id.at.port(),
+        affinity_timeout_seconds: frontend.affinity_timeout_s,
+        inside_slots: frontend.inside.length,
+        outside_slots: frontend.outside.length,
+    }
+}
+
+fn services(ports: &BTreeMap<PortKey, PortLayout>, format: Format) -> anyhow::Result<()> {
+    if format == Format::Json {
+        let documents: Vec<_> = ports
+            .iter()
+            .map(|(key, port)| ServiceDocument {
+                namespace: &key.service.namespace,
+                name: &key.service.name,
+                port_name: &key.port_name,
+                protocol: key.protocol.to_string(),
+                family: key.family.to_string(),
+                port: port.port,
+                id: port.service,
+                frontends: port.frontends.iter().map(frontend_document).collect(),
+                backends: port.backends.len(),
+            })
+            .collect();
+        return print_json(&documents);
+    }
+    let mut rows = Vec::new();
+    for (key, port) in ports {
+        for (id, frontend) in &port.frontends {
+            let mut row = vec![
+                key.service.to_string(),
+                key.port_name.clone(),
+                key.protocol.to_string(),
+                id.at.to_string(),
+                port.backends.len().to_string(),
+            ];
+            if format == Format::Wide {
+                row.push(port.service.to_string());
+                row.push(extent(frontend.inside));
+                row.push(extent(frontend.outside));
+            }
+            rows.push(row);
+        }
+    }
+    let mut header = vec!["service", "port", "protocol", "frontend", "backends"];
+    if format == Format::Wide {
+        header.extend(["id", "inside", "outside"]);
+    }
+    print_table(&header, rows)
+}
+
+/// First slot and number of slots.
+fn extent(run: lb_common::Run) -> String {
+    format!("{}+{}", run.start, run.length)
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BackendDocument<'a> {
+    namespace: &'a str,
+    name: &'a str,
+    port_name: &'a str,
+    protocol: String,
+    id: u32,
+    address: String,
+    port: u16,
+    local: bool,
+    state: &'static str,
+    generation: u32,
+    inside_share: f64,
+    outside_share: f64,
+}
+
+fn backends(views: &[BackendView], format: Format) -> anyhow::Result<()> {
+    if format == Format::Json {
+        let documents: Vec<_> = views
+            .iter()
+            .map(|view| BackendDocument {
+                namespace: &view.service.service.namespace,
+                name: &view.service.service.name,
+                port_name: &view.service.port_name,
+                protocol: view.service.protocol.to_string(),
+                id: view.id,
+                address: view.at.ip().to_string(),
+                port: view.at.port(),
+                local: view.local,
+                state: backend_state(view.state),
+                generation: view.generation,
+                inside_share: share(view.inside.0, view.inside.1),
+                outside_share: share(view.outside.0, view.outside.1),
+            })
+            .collect();
+        return print_json(&documents);
+    }
+    let wide = format == Format::Wide;
+    let rows = views
+        .iter()
+        .map(|view| {
+            let mut row = vec![
+                view.service.service.to_string(),
+                view.service.port_name.clone(),
+                view.service.protocol.to_string(),
+                view.at.to_string(),
+                if view.local { "yes" } else { "no" }.to_owned(),
+                backend_state(view.state).to_owned(),
+                percent(view.inside.0, view.inside.1),
+                percent(view.outside.0, view.outside.1),
+            ];
+            if wide {
+                row.extend([view.id, view.generation, view.outside.0].map(|number| number.to_string()));
+            }
+            row
+        })
+        .collect();
+    let mut header = vec!["service", "port", "protocol", "backend", "local", "state", "inside", "outside"];
+    if wide {
+        header.extend(["id", "generation", "slots"]);
+    }
+    print_table(&header, rows)
+}
+
+const fn backend_state(state: BackendState) -> &'static str {
+    match state {
+        BackendState::Free => "free",
+        BackendState::Active => "active",
+        BackendState::Draining => "draining",
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FlowDocument {
+    protocol: String,
+    direction: &'static str,
+    source: String,
+    destination: String,
+    new_source: String,
+    new_destination: String,
+    state: &'static str,
+    local: bool,
+    stale: bool,
+    idle_seconds: u32,
+    backend_id: u32,
+    service: Option<String>,
+}
+
+fn flow_document(flow: &FlowView) -> FlowDocument {
+    FlowDocument {
+        protocol: Protocol::from_number(flow.protocol)
+            .map_or_else(|| flow.protocol.to_string(), |p| p.to_string()),
+        direction: if flow.forward { "forward" } else { "reply" },
+        source: flow.from.0.to_string(),
+        destination: flow.from.1.to_string(),
+        new_source: flow.to.0.to_string(),
+        new_destination: flow.to.1.to_string(),
+        state: match flow.state {
+            FlowState::New => "new",
+            FlowState::Established => "established",
+            FlowState::Closing => "closing",
+        },
+        local: flow.local,
+        stale: flow.stale,
+        idle_seconds: flow.idle_s,
+        backend_id: flow.backend,
+        service: flow.service.as_ref().map(|key| format!("{}:{}", key.service, key.port_name)),
+    }
+}
+
+/// A table shows the way from clients to backends; `wide` and JSON show replies too.
+fn flows(views: &[FlowView], format: Format) -> anyhow::Result<()> {
+    let documents = views.iter().map(flow_document);
+    if format == Format::Json {
+        return print_json(&documents.collect::<Vec<_>>());
+    }
+    let wide = format == Format::Wide;
+    let rows = documents
+        .filter(|flow| wide || flow.direction == "forward")
+        .map(|flow| {
+            let state = if flow.stale { format!("{}, stale", flow.state) } else { flow.state.to_owned() };
+            let mut row = vec![flow.protocol, flow.source, flow.destination, flow.new_destination, state];
+            row.push(format!("{}s", flow.idle_seconds));
+            if wide {
+                row.extend([flow.direction.to_owned(), flow.new_source, flow.backend_id.to_string()]);
+                row.push(flow.service.unwrap_or_default());
+            }
+            row
+        })
+        .collect();
+    let mut header = vec!["protocol", "source", "destination", "backend", "state", "idle"];
+    if wide {
+        header.extend(["direction", "new source", "id", "service"]);
+    }
+    print_table(&header, rows)
+}

@@ -1,0 +1,102 @@
+//! The command line.
+
+mod cleanup;
+mod get;
+mod output;
+mod plan;
+mod run;
+mod settings;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::maps::Pins;
+use crate::plan::Node;
+
+/// Kubernetes service load balancer in eBPF.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, about, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the Services of a directory of manifests on this node.
+    Run(run::RunArgs),
+    /// Print what would be programmed, without privileges and without touching the kernel.
+    Plan(plan::PlanArgs),
+    /// Print what the pinned maps hold; the agent need not run.
+    #[command(subcommand)]
+    Get(get::GetCommand),
+    /// Take everything of weir off this machine: programs, links and maps.
+    Cleanup(cleanup::CleanupArgs),
+}
+
+/// Where the maps and links are pinned.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PinArgs {
+    /// Directory on a BPF file system for maps and links.
+    #[arg(long, value_name = "DIR", default_value = Pins::DEFAULT, env = "WEIR_PIN_PATH")]
+    pin_path: PathBuf,
+}
+
+impl PinArgs {
+    fn pins(&self) -> Pins {
+        Pins::new(&self.pin_path)
+    }
+}
+
+/// The node that is planned for.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct NodeArgs {
+    /// Name of this node: endpoints name it to say that they run here [default: the host name].
+    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
+    node_name: Option<String>,
+    /// Address of this node, of either family; NodePorts are served at each, and the first of a family is the source
+    /// of translated flows. May be given several times.
+    #[arg(long, value_name = "ADDRESS")]
+    node_ip: Vec<IpAddr>,
+    /// Zone of this node, for topology hints.
+    #[arg(long, value_name = "ZONE")]
+    zone: Option<String>,
+}
+
+impl NodeArgs {
+    fn node(&self) -> Node {
+        let host_name = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+        Node {
+            name: self.node_name.clone().unwrap_or_else(host_name),
+            zone: self.zone.clone(),
+            addresses: self.node_ip.clone(),
+        }
+    }
+}
+
+/// Runs the command line. Exit codes: 0 done, 1 failed, 2 wrong usage.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::Plan(args) => plan::run(&args),
+        Command::Get(command) => get::run(&command),
+        Command::Cleanup(args) => cleanup::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("weir: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whoever reads the output has seen enough, as `head` does.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,44 @@
+//! Tables and JSON on standard output.
+
+use std::io::{self, Write as _};
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+
+/// A table of at most 100 columns without frames, as `kubectl` prints.
+pub(super) fn print_table(header: &[&str], rows: Vec<Vec<String>>) -> anyhow::Result<()> {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header.iter().map(|name| name.to_uppercase()));
+    table.add_rows(rows);
+    let mut out = io::stdout().lock();
+    for line in table.lines() {
+        writeln!(out, "{}", line.trim())?;
+    }
+    Ok(())
+}
+
+/// Pretty JSON with a final newline.
+pub(super) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+/// YAML.
+pub(super) fn print_yaml(value: &impl Serialize) -> anyhow::Result<()> {
+    let text = serde_saphyr::to_string(value)?;
+    write!(io::stdout().lock(), "{text}")?;
+    Ok(())
+}
+
+/// A share as people read it.
+pub(super) fn percent(slots: u32, length: u32) -> String {
+    if length == 0 { "-".to_owned() } else { format!("{:.2}%", 100.0 * f64::from(slots) / f64::from(length)) }
+}
+
+/// A share as programs read it: a fraction of one.
+pub(super) fn share(slots: u32, length: u32) -> f64 {
+    if length == 0 { 0.0 } else { f64::from(slots) / f64::from(length) }
+}

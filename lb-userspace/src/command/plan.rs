@@ -1,0 +1,213 @@
+//! `weir plan`: what would be programmed.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use crate::layout::{counts, table_size};
+use crate::model::ObjectKey;
+use crate::plan::{FrontendKind, Node, PortPlan, Scope, ServicePlan, plan};
+use crate::source::{Severity, read_once};
+
+use super::NodeArgs;
+use super::output::{percent, print_json, print_table, print_yaml, share};
+
+/// Options of `weir plan`.
+#[derive(Debug, Args)]
+pub(super) struct PlanArgs {
+    /// Directory of manifests: Services and EndpointSlices in YAML or JSON.
+    #[arg(long, value_name = "DIR")]
+    manifests: PathBuf,
+    #[command(flatten)]
+    node: NodeArgs,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    output: Format,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+    Yaml,
+}
+
+/// The plan of a node.
+#[derive(Debug, Serialize)]
+struct Document {
+    node: String,
+    services: Vec<ServiceDocument>,
+    problems: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ServiceDocument {
+    namespace: String,
+    name: String,
+    ports: Vec<PortDocument>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PortDocument {
+    name: String,
+    protocol: String,
+    family: String,
+    port: u16,
+    affinity_timeout_seconds: u32,
+    frontends: Vec<FrontendDocument>,
+    inside: Vec<EndpointDocument>,
+    outside: Vec<EndpointDocument>,
+}
+
+#[derive(Debug, Serialize)]
+struct FrontendDocument {
+    address: String,
+    port: u16,
+    kind: &'static str,
+}
+
+#[derive(Debug, Serialize)]
+struct EndpointDocument {
+    address: String,
+    port: u16,
+    local: bool,
+    weight: u16,
+    slots: u32,
+    share: f64,
+}
+
+/// Prints the plan. Problems go to standard error too; a manifest that cannot be read makes the command fail after
+/// everything else was printed.
+pub(super) fn run(args: &PlanArgs) -> anyhow::Result<()> {
+    let node = args.node.node();
+    let (model, problems) = read_once(&args.manifests)?;
+    let keys: Vec<ObjectKey> = model.service_keys().cloned().collect();
+    let plans: Vec<ServicePlan> = keys
+        .iter()
+        .filter_map(|key| model.service(key))
+        .map(|(service, slices)| plan(service, &slices, &node))
+        .collect();
+    let planned = plans.iter().flat_map(|plan| plan.problems.iter().cloned());
+    let told: Vec<String> = problems.iter().map(ToString::to_string).chain(planned).collect();
+    for problem in &told {
+        eprintln!("weir: {problem}");
+    }
+    match args.output {
+        Format::Table => table(&plans)?,
+        Format::Json => print_json(&document(&node, &plans, told))?,
+        Format::Yaml => print_yaml(&document(&node, &plans, told))?,
+    }
+    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+    anyhow::ensure!(errors == 0, "{errors} of the manifests cannot be read; the plan is without them");
+    Ok(())
+}
+
+fn document(node: &Node, plans: &[ServicePlan], problems: Vec<String>) -> Document {
+    let services = plans
+        .iter()
+        .map(|plan| ServiceDocument {
+            namespace: plan.key.namespace.clone(),
+            name: plan.key.name.clone(),
+            ports: plan.ports.iter().map(port_document).collect(),
+        })
+        .collect();
+    Document { node: node.name.clone(), services, problems }
+}
+
+fn port_document(port: &PortPlan) -> PortDocument {
+    PortDocument {
+        name: port.key.port_name.clone(),
+        protocol: port.key.protocol.to_string(),
+        family: port.key.family.to_string(),
+        port: port.port,
+        affinity_timeout_seconds: port.affinity_timeout_s,
+        frontends: port
+            .frontends
+            .iter()
+            .map(|frontend| FrontendDocument {
+                address: frontend.at.ip().to_string(),
+                port: frontend.at.port(),
+                kind: kind(frontend.kind),
+            })
+            .collect(),
+        inside: endpoints(port, inside(port)),
+        outside: endpoints(port, outside(port)),
+    }
+}
+
+const fn kind(kind: FrontendKind) -> &'static str {
+    match kind {
+        FrontendKind::LoadBalancer => "LoadBalancer",
+        FrontendKind::ExternalIp => "ExternalIP",
+        FrontendKind::NodePort => "NodePort",
+    }
+}
+
+fn inside(port: &PortPlan) -> Scope {
+    port.frontends.first().map_or(Scope::Cluster, |frontend| frontend.inside)
+}
+
+fn outside(port: &PortPlan) -> Scope {
+    port.frontends.first().map_or(Scope::Cluster, |frontend| frontend.outside)
+}
+
+/// The endpoints of a scope with their very slots: the numbers are those that the agent would write.
+fn endpoints(port: &PortPlan, scope: Scope) -> Vec<EndpointDocument> {
+    let chosen = port.scope(scope);
+    let weights: Vec<u16> = chosen.values().copied().collect();
+    let size = table_size(weights.iter().copied());
+    chosen
+        .iter()
+        .zip(counts(&weights, size))
+        .map(|((at, weight), slots)| EndpointDocument {
+            address: at.ip().to_string(),
+            port: at.port(),
+            local: port.backends.get(at).is_some_and(|backend| backend.local),
+            weight: *weight,
+            slots,
+            share: share(slots, size),
+        })
+        .collect()
+}
+
+/// One line for each frontend, then one for each endpoint with its share of either kind of traffic.
+fn table(plans: &[ServicePlan]) -> anyhow::Result<()> {
+    let mut rows = Vec::new();
+    for port in plans.iter().flat_map(|plan| &plan.ports) {
+        let name = format!("{}:{}", port.key.service, port.port);
+        let protocol = port.key.protocol.to_string();
+        for frontend in &port.frontends {
+            let (at, kind) = (frontend.at.to_string(), kind(frontend.kind));
+            rows.push(vec![
+                name.clone(),
+                protocol.clone(),
+                kind.to_owned(),
+                at,
+                String::new(),
+                String::new(),
+                String::new(),
+            ]);
+        }
+        let (inside, outside) = (endpoints(port, inside(port)), endpoints(port, outside(port)));
+        for (at, backend) in &port.backends {
+            let of = |endpoints: &[EndpointDocument]| {
+                let slots =
+                    endpoints.iter().find(|one| one.address == at.ip().to_string() && one.port == at.port());
+                percent(slots.map_or(0, |one| one.slots), endpoints.iter().map(|one| one.slots).sum())
+            };
+            let kind = if backend.local { "endpoint, local" } else { "endpoint" };
+            rows.push(vec![
+                name.clone(),
+                protocol.clone(),
+                kind.to_owned(),
+                at.to_string(),
+                backend.weight.to_string(),
+                of(&inside),
+                of(&outside),
+            ]);
+        }
+    }
+    print_table(&["service", "protocol", "kind", "address", "weight", "inside", "outside"], rows)
+}

@@ -1,0 +1,82 @@
+//! Options that become settings of the data path.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use lb_common::Settings;
+
+/// A range of ports, `FIRST-LAST`, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PortRange {
+    pub(super) first: u16,
+    pub(super) last: u16,
+}
+
+impl FromStr for PortRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no range of ports; write FIRST-LAST, such as 61000-65535");
+        let (first, last) = text.split_once('-').ok_or_else(wrong)?;
+        let port = |text: &str| text.trim().parse::<u16>().map_err(|_| wrong());
+        let range = Self { first: port(first)?, last: port(last)? };
+        if range.first == 0 || range.first > range.last { Err(wrong()) } else { Ok(range) }
+    }
+}
+
+/// The settings for a node with these addresses.
+pub(super) fn settings(addresses: &[IpAddr], ports: PortRange) -> Settings {
+    let first4 =
+        addresses.iter().find_map(|ip| if let IpAddr::V4(ip) = ip { Some(ip.octets()) } else { None });
+    let first6 =
+        addresses.iter().find_map(|ip| if let IpAddr::V6(ip) = ip { Some(ip.octets()) } else { None });
+    Settings {
+        snat4: first4.unwrap_or_default(),
+        snat6: first6.unwrap_or_default(),
+        snat_port_first: ports.first,
+        snat_port_last: ports.last,
+    }
+}
+
+/// Why the range is a bad choice on this machine, if it is: a port that the node itself may use for a connection to
+/// the same backend would be taken for a translated flow.
+pub(super) fn overlap(ports: PortRange, ip_local_port_range: &str) -> Option<String> {
+    let mut numbers = ip_local_port_range.split_whitespace().map(|part| part.parse::<u16>().ok());
+    let (first, last) = (numbers.next()??, numbers.next()??);
+    (ports.first <= last && first <= ports.last).then(|| {
+        format!(
+            "source ports {}-{} for translated flows overlap net.ipv4.ip_local_port_range ({first}-{last}), from which \
+             this node takes its own: choose others with --snat-ports, or narrow the sysctl",
+            ports.first, ports.last
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges() {
+        assert_eq!("61000-65535".parse(), Ok(PortRange { first: 61000, last: 65535 }));
+        for wrong in ["", "1", "0-5", "9-8", "1-70000", "a-b"] {
+            assert!(wrong.parse::<PortRange>().unwrap_err().contains("FIRST-LAST"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_overlap_with_the_ephemeral_ports_is_told() {
+        let ports = PortRange { first: 61000, last: 65535 };
+        assert_eq!(overlap(ports, "32768\t60999\n"), None);
+        assert!(overlap(ports, "32768 61000").unwrap().contains("--snat-ports"));
+        assert_eq!(overlap(ports, "nonsense"), None);
+    }
+
+    #[test]
+    fn the_first_address_of_each_family_is_the_source() {
+        let addresses = ["2001:db8::1", "192.0.2.1", "192.0.2.2"].map(|text| text.parse().unwrap());
+        let settings = settings(&addresses, PortRange { first: 1, last: 2 });
+        assert_eq!(settings.snat4, [192, 0, 2, 1]);
+        assert_eq!(settings.snat6[..4], [0x20, 0x01, 0x0d, 0xb8]);
+    }
+}

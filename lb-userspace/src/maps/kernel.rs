@@ -1,0 +1,268 @@
+//! The pinned maps as the agent writes them.
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+
+use aya::Pod;
+use aya::maps::{Array, HashMap, Map, MapData, MapError};
+use lb_common::{
+    Address, Backend, FlowKey, Frontend, FrontendKey, SLOTS_PER_LINE, ServiceInfo, Settings, Text,
+};
+
+use crate::apply::{WriteError, Writer};
+use crate::diff::{BackendEntry, Change};
+use crate::layout::{Capacity, FrontendId};
+use crate::model::{IpFamily, Protocol};
+use crate::plan::PortKey;
+
+use super::{MappedArray, Pins};
+
+/// The maps cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum MapsError {
+    /// A pin is not there, or is no map.
+    #[error("cannot open map {}: {source}; is weir set up here? `weir run` makes the maps", path.display())]
+    Open {
+        /// The pin.
+        path: PathBuf,
+        /// The kernel's answer.
+        #[source]
+        source: MapError,
+    },
+    /// A map is not what this build expects.
+    #[error("map {name} is not of the kind that this build of weir uses: {source}; run `weir cleanup` first")]
+    Kind {
+        /// Its name.
+        name: &'static str,
+        /// What differs.
+        #[source]
+        source: MapError,
+    },
+    /// A map cannot be shared as memory.
+    #[error("cannot map {name} into memory: {source}")]
+    Memory {
+        /// Its name.
+        name: &'static str,
+        /// The kernel's answer.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Reading an entry failed.
+    #[error("cannot read map {name}: {source}")]
+    Read {
+        /// Its name.
+        name: &'static str,
+        /// The kernel's answer.
+        #[source]
+        source: MapError,
+    },
+}
+
+/// The agent's maps, open.
+pub struct Tables {
+    pub(super) frontends4: HashMap<MapData, FrontendKey<[u8; 4]>, Frontend>,
+    pub(super) frontends6: HashMap<MapData, FrontendKey<[u8; 16]>, Frontend>,
+    pub(super) services: HashMap<MapData, u32, ServiceInfo>,
+    backends4: Array<MapData, Backend<[u8; 4]>>,
+    backends6: Array<MapData, Backend<[u8; 16]>>,
+    settings: Array<MapData, Settings>,
+    pub(super) backend_view4: MappedArray<Backend<[u8; 4]>>,
+    pub(super) backend_view6: MappedArray<Backend<[u8; 16]>>,
+    pub(super) slots: MappedArray<u32>,
+    /// Sizes of the maps, as they are.
+    pub capacity: Capacity,
+}
+
+impl Tables {
+    /// Opens the pinned maps.
+    ///
+    /// # Errors
+    ///
+    /// When one is missing or not as this build expects it.
+    pub fn open(pins: &Pins) -> Result<Self, MapsError> {
+        let (frontends4, frontends) = open(pins, "FRONTENDS4", HashMap::try_from)?;
+        let (frontends6, _) = open(pins, "FRONTENDS6", HashMap::try_from)?;
+        let (services, service_entries) = open(pins, "SERVICES", HashMap::try_from)?;
+        let (backends4, backends) = open(pins, "BACKENDS4", Array::try_from)?;
+        let (backends6, _) = open(pins, "BACKENDS6", Array::try_from)?;
+        let (settings, _) = open(pins, "SETTINGS", Array::try_from)?;
+        let (_, flows) = open(pins, "FLOWS4", |map| {
+            HashMap::<MapData, FlowKey<[u8; 4]>, lb_common::Flow<[u8; 4]>>::try_from(map)
+        })?;
+        let (backend_view4, _) = share(pins, "BACKENDS4", 1, false)?;
+        let (backend_view6, _) = share(pins, "BACKENDS6", 1, false)?;
+        let (slots, slot_count) = share(pins, "SLOTS", SLOTS_PER_LINE, true)?;
+        let capacity = Capacity { frontends, services: service_entries, backends, slots: slot_count, flows };
+        Ok(Self {
+            frontends4,
+            frontends6,
+            services,
+            backends4,
+            backends6,
+            settings,
+            backend_view4,
+            backend_view6,
+            slots,
+            capacity,
+        })
+    }
+
+    /// Writes the settings of the data path, unless they are there already; answers whether it wrote.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub fn write_settings(&mut self, settings: &Settings) -> Result<bool, MapsError> {
+        let failed = |source| MapsError::Read { name: "SETTINGS", source };
+        if self.settings.get(&0, 0).map_err(failed)? == *settings {
+            return Ok(false);
+        }
+        self.settings.set(0, settings, 0).map_err(failed)?;
+        Ok(true)
+    }
+
+    fn put_backend(&mut self, entry: &BackendEntry) -> Result<(), MapError> {
+        match entry.at.ip() {
+            IpAddr::V4(ip) => self.backends4.set(entry.id, &backend(ip.octets(), entry), 0),
+            IpAddr::V6(ip) => self.backends6.set(entry.id, &backend(ip.octets(), entry), 0),
+        }
+    }
+
+    fn drop_backend(&mut self, family: IpFamily, id: u32, generation: u32) -> Result<(), MapError> {
+        match family {
+            IpFamily::V4 => self.backends4.set(id, &Backend { generation, ..Backend::FREE }, 0),
+            IpFamily::V6 => self.backends6.set(id, &Backend { generation, ..Backend::FREE }, 0),
+        }
+    }
+
+    fn drop_frontend(&mut self, id: &FrontendId) -> Result<(), MapError> {
+        let gone = match id.at.ip() {
+            IpAddr::V4(ip) => self.frontends4.remove(&frontend_key(ip.octets(), id)),
+            IpAddr::V6(ip) => self.frontends6.remove(&frontend_key(ip.octets(), id)),
+        };
+        ignore_missing(gone)
+    }
+
+    fn put_frontend(&mut self, id: &FrontendId, value: &Frontend) -> Result<(), MapError> {
+        match id.at.ip() {
+            IpAddr::V4(ip) => self.frontends4.insert(&frontend_key(ip.octets(), id), value, 0),
+            IpAddr::V6(ip) => self.frontends6.insert(&frontend_key(ip.octets(), id), value, 0),
+        }
+    }
+
+    fn put_slots(&mut self, start: u32, ids: &[u32]) -> Result<(), MapError> {
+        for (slot, id) in (start..).zip(ids) {
+            if !self.slots.set(slot, *id) {
+                return Err(MapError::OutOfBounds { index: slot, max_entries: self.slots.len() });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Writer for Tables {
+    fn write(&mut self, change: &Change) -> Result<(), WriteError> {
+        let (map, written) = match change {
+            Change::DropFrontend(id) => ("FRONTENDS", self.drop_frontend(id)),
+            Change::PutService { id, key, port } => {
+                ("SERVICES", self.services.insert(id, &service_info(key, *port), 0))
+            }
+            Change::PutBackend(entry) => ("BACKENDS", self.put_backend(entry)),
+            Change::PutSlots { start, ids } => ("SLOTS", self.put_slots(*start, ids)),
+            Change::PutFrontend(id, value) => ("FRONTENDS", self.put_frontend(id, value)),
+            Change::DropBackend { family, id, generation } => {
+                ("BACKENDS", self.drop_backend(*family, *id, *generation))
+            }
+            Change::DropService(id) => ("SERVICES", ignore_missing(self.services.remove(id))),
+        };
+        written.map_err(|source| WriteError { change: change.to_string(), map, source: source.into() })
+    }
+}
+
+/// What is already gone need not be deleted.
+fn ignore_missing(result: Result<(), MapError>) -> Result<(), MapError> {
+    match result {
+        Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(2) => Ok(()),
+        other => other,
+    }
+}
+
+fn backend<A: Address>(address: A, entry: &BackendEntry) -> Backend<A> {
+    Backend {
+        address,
+        port: entry.at.port().to_be_bytes(),
+        state: entry.state.to_u8(),
+        local: u8::from(entry.local),
+        service: entry.service,
+        generation: entry.generation,
+    }
+}
+
+fn frontend_key<A: Address>(address: A, id: &FrontendId) -> FrontendKey<A> {
+    FrontendKey::new(address, id.at.port(), id.protocol.number())
+}
+
+/// Names that no API object can have are stored empty; the source refuses them before.
+fn service_info(key: &PortKey, port: u16) -> ServiceInfo {
+    let text = |name: &str| Text::new(name).unwrap_or(Text { text: [0; lb_common::NAME_BYTES] });
+    ServiceInfo {
+        namespace: text(&key.service.namespace),
+        name: text(&key.service.name),
+        port_name: text(&key.port_name),
+        port,
+        protocol: key.protocol.number(),
+        ip_version: match key.family {
+            IpFamily::V4 => 4,
+            IpFamily::V6 => 6,
+        },
+    }
+}
+
+/// The service port that an entry of `SERVICES` names, or `None` for one that weir did not write.
+pub(super) fn port_key(info: &ServiceInfo) -> Option<PortKey> {
+    Some(PortKey {
+        service: crate::model::ObjectKey::new(info.namespace.as_str(), info.name.as_str()),
+        port_name: info.port_name.as_str().to_owned(),
+        protocol: Protocol::from_number(info.protocol)?,
+        family: match info.ip_version {
+            4 => IpFamily::V4,
+            6 => IpFamily::V6,
+            _ => return None,
+        },
+    })
+}
+
+/// Address and port as the standard library has them.
+pub(super) fn socket_address<A: Into<IpAddr>>(address: A, port: [u8; 2]) -> SocketAddr {
+    SocketAddr::new(address.into(), u16::from_be_bytes(port))
+}
+
+pub(super) fn open<M>(
+    pins: &Pins,
+    name: &'static str,
+    typed: impl FnOnce(Map) -> Result<M, MapError>,
+) -> Result<(M, u32), MapsError> {
+    let path = pins.map(name);
+    let data = MapData::from_pin(&path).map_err(|source| MapsError::Open { path: path.clone(), source })?;
+    let size = data.info().map_err(|source| MapsError::Read { name, source })?.max_entries();
+    let map = Map::from_map_data(data).map_err(|source| MapsError::Kind { name, source })?;
+    Ok((typed(map).map_err(|source| MapsError::Kind { name, source })?, size))
+}
+
+/// Maps an array into memory; each of its elements holds `parts` of what is wanted.
+fn share<T: Pod>(
+    pins: &Pins,
+    name: &'static str,
+    parts: u32,
+    writable: bool,
+) -> Result<(MappedArray<T>, u32), MapsError> {
+    let path = pins.map(name);
+    let data = MapData::from_pin(&path).map_err(|source| MapsError::Open { path: path.clone(), source })?;
+    let info = data.info().map_err(|source| MapsError::Read { name, source })?;
+    let length = info.max_entries().saturating_mul(parts);
+    let mapped = MappedArray::new(data.fd().as_fd(), length, writable)
+        .map_err(|source| MapsError::Memory { name, source })?;
+    Ok((mapped, length))
+}

@@ -1,0 +1,14 @@
+//! What is in the kernel: the pinned maps, read and written.
+
+#[expect(unsafe_code, reason = "edge file: memory shared with the kernel")]
+mod arena;
+mod entries;
+mod kernel;
+mod load;
+mod pins;
+
+pub use arena::MappedArray;
+pub use entries::{BackendView, FlowView, Snapshot};
+pub use kernel::{MapsError, Tables};
+pub use load::{Loaded, load};
+pub use pins::Pins;

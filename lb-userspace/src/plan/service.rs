@@ -1,0 +1,131 @@
+//! From a Service and its EndpointSlices to the plan of its ports.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use lb_common::{BackendState, NAME_BYTES};
+
+use crate::model::{Endpoint, EndpointSlice, IpFamily, Protocol, Service, ServicePort, ServiceType};
+
+use super::categorize::{Candidate, cluster, local};
+use super::frontends::{externally_accessible, frontends};
+use super::{BackendPlan, Node, PortKey, PortPlan, ServicePlan};
+
+/// Weight of an endpoint that nothing gives one.
+const DEFAULT_WEIGHT: u16 = 1;
+
+/// Plans a Service for a node.
+pub fn plan(service: &Service, slices: &[&EndpointSlice], node: &Node) -> ServicePlan {
+    let mut plan = ServicePlan { key: service.key.clone(), ports: Vec::new(), problems: Vec::new() };
+    if service.service_type == ServiceType::ExternalName {
+        return plan;
+    }
+    let mut names = [&service.key.namespace, &service.key.name]
+        .into_iter()
+        .chain(service.ports.iter().map(|port| &port.name));
+    if let Some(name) = names.find(|name| name.len() >= NAME_BYTES) {
+        plan.problems.push(format!(
+            "Service {}: the name `{name}` is longer than the {} bytes of a DNS label (RFC 1123); the Service is left out",
+            service.key,
+            NAME_BYTES - 1
+        ));
+        return plan;
+    }
+    for port in &service.ports {
+        if port.protocol == Protocol::Sctp {
+            plan.problems.push(format!(
+                "Service {}: port {} uses SCTP, which is not balanced; the port is left out",
+                service.key, port.port
+            ));
+            continue;
+        }
+        for family in &service.ip_families {
+            let port = plan_port(service, port, *family, slices, node);
+            if !port.frontends.is_empty() {
+                plan.ports.push(port);
+            }
+        }
+    }
+    plan
+}
+
+fn plan_port(
+    service: &Service,
+    port: &ServicePort,
+    family: IpFamily,
+    slices: &[&EndpointSlice],
+    node: &Node,
+) -> PortPlan {
+    let candidates: Vec<Candidate<'_>> = endpoints(port, family, slices)
+        .into_iter()
+        .map(|(at, endpoint)| {
+            let local = !node.name.is_empty() && endpoint.node_name.as_ref() == Some(&node.name);
+            Candidate { at, endpoint, local }
+        })
+        .collect();
+    // A weight of 0 takes no new flows.
+    let weighted = |chosen: Vec<Candidate<'_>>| -> BTreeMap<SocketAddr, u16> {
+        let weights = chosen.into_iter().map(|candidate| (candidate.at, weight(service, candidate.endpoint)));
+        weights.filter(|(_, weight)| *weight > 0).collect()
+    };
+    let uses_cluster = !service.internal_local || externally_accessible(service);
+    let cluster = if uses_cluster { weighted(cluster(&candidates, node)) } else { BTreeMap::new() };
+    let local = weighted(local(&candidates));
+    let backends = candidates
+        .iter()
+        .filter(|candidate| candidate.endpoint.ready || candidate.endpoint.serving)
+        .map(|candidate| {
+            let weight = weight(service, candidate.endpoint);
+            let takes_new = (candidate.endpoint.ready && weight > 0)
+                || cluster.contains_key(&candidate.at)
+                || local.contains_key(&candidate.at);
+            let state = if takes_new { BackendState::Active } else { BackendState::Draining };
+            (candidate.at, BackendPlan { local: candidate.local, state, weight })
+        })
+        .collect();
+    PortPlan {
+        key: PortKey {
+            service: service.key.clone(),
+            port_name: port.name.clone(),
+            protocol: port.protocol,
+            family,
+        },
+        port: port.port,
+        affinity_timeout_s: service.affinity_timeout_s.unwrap_or(0),
+        frontends: frontends(service, port, family, node),
+        backends,
+        cluster,
+        local,
+    }
+}
+
+/// The endpoints of a port by address and port. The same one in several slices, as while a controller moves it, is
+/// one; the copy that is not terminating counts.
+fn endpoints<'a>(
+    port: &ServicePort,
+    family: IpFamily,
+    slices: &[&'a EndpointSlice],
+) -> BTreeMap<SocketAddr, &'a Endpoint> {
+    let mut endpoints: BTreeMap<SocketAddr, &'a Endpoint> = BTreeMap::new();
+    for slice in slices.iter().filter(|slice| slice.family == family) {
+        let numbers = slice
+            .ports
+            .iter()
+            .filter(|candidate| candidate.name == port.name && candidate.protocol == port.protocol);
+        for number in numbers {
+            for endpoint in &slice.endpoints {
+                let at = SocketAddr::new(endpoint.address, number.port);
+                if !endpoints.contains_key(&at) || !endpoint.terminating {
+                    endpoints.insert(at, endpoint);
+                }
+            }
+        }
+    }
+    endpoints
+}
+
+/// The weight of an endpoint: its slice's annotations, else the Service's by zone, else one.
+fn weight(service: &Service, endpoint: &Endpoint) -> u16 {
+    let by_zone = || endpoint.zone.as_ref().and_then(|zone| service.weight_by_zone.get(zone)).copied();
+    endpoint.weight.or_else(by_zone).unwrap_or(DEFAULT_WEIGHT)
+}

@@ -1,0 +1,19 @@
+//! Networks of namespaces on one machine, which take themselves down.
+
+mod addresses;
+mod lay;
+mod namespace;
+mod network;
+mod pass;
+mod sweep;
+mod tool;
+
+pub use addresses::{
+    CLIENT4, CLIENT6, CLUSTER4, CLUSTER6, DNS_NODE_PORT, DNS_PORT, DNS_TARGET_PORT, Family, HTTP_NODE_PORT,
+    HTTP_PORT, HTTP_TARGET_PORT, NODE_NAME, NODE4, NODE6, VIP4, VIP6,
+};
+pub use namespace::Namespace;
+pub use network::{Arms, BackendHost, Network};
+pub use pass::PassProgram;
+pub use sweep::{PINS, PREFIX, sweep, unique};
+pub use tool::{run, tool};
