@@ -84,15 +84,19 @@ impl FlowFlags {
     pub const LOCAL: u8 = 2;
 }
 
-/// How far a flow has come.
+/// How far a flow has come. Both directions have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FlowState {
-    /// The first packet was seen: a SYN, for TCP.
+    /// TCP: opened, and the client has not confirmed yet. UDP: not answered yet.
     New,
-    /// More than the first packet was seen.
+    /// TCP: open. UDP: answered.
     Established,
-    /// A FIN or an RST was seen.
-    Closing,
+    /// The client has sent a FIN.
+    ClientClosed,
+    /// The backend has sent a FIN.
+    BackendClosed,
+    /// Both have, or one has sent an RST.
+    Closed,
 }
 
 impl FlowState {
@@ -102,7 +106,9 @@ impl FlowState {
         match self {
             Self::New => 0,
             Self::Established => 1,
-            Self::Closing => 2,
+            Self::ClientClosed => 2,
+            Self::BackendClosed => 3,
+            Self::Closed => 4,
         }
     }
 
@@ -112,7 +118,9 @@ impl FlowState {
         match raw {
             0 => Self::New,
             1 => Self::Established,
-            _ => Self::Closing,
+            2 => Self::ClientClosed,
+            3 => Self::BackendClosed,
+            _ => Self::Closed,
         }
     }
 }

@@ -15,3 +15,5 @@ pub const FLOWS: u32 = 524_288;
 pub const SERVICES: u32 = 65_536;
 /// Elements of `COUNTERS`: more than there are outcomes, so that a new outcome does not change the layout.
 pub const COUNTERS: u32 = 64;
+/// Elements of `DEVICES`: packets to a device with a larger index take the way through the stack.
+pub const DEVICES: u32 = 4096;

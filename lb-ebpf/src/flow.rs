@@ -2,6 +2,7 @@
 
 use lb_common::{BackendState, Flow, FlowFlags, FlowKey, FlowState, protocol};
 
+use crate::lifetime::is_over;
 use crate::parse::Parsed;
 use crate::{Family, Host, Maps};
 
@@ -11,7 +12,8 @@ use crate::{Family, Host, Maps};
 /// A reply is always part of its flow. A forward TCP segment is too, whatever became of the endpoint, so that
 /// connections end in order; a SYN only while the connection is not yet established and its backend still takes
 /// new ones, so that a reused port is a new connection and a retransmitted SYN is not. A forward datagram is part
-/// of its flow while the backend has the generation that the flow was made with.
+/// of its flow while the backend has the generation that the flow was made with. A flow that was silent for too long
+/// is over.
 #[inline(always)]
 pub(crate) fn established<F, M, H>(
     parsed: &Parsed<F>,
@@ -31,12 +33,18 @@ where
     if flow.flags & FlowFlags::FORWARD != 0 && !continues(parsed, flow, maps) {
         return false;
     }
-    let state = next_state(FlowState::from_u8(flow.state), parsed).to_u8();
+    let state = next_state(flow, parsed).to_u8();
     let tick = host.tick();
     if flow.tick != tick || flow.state != state {
+        let now_s = host.now_s();
+        if is_over::<F>(flow, parsed.key.protocol, now_s) {
+            return false;
+        }
+        let changed = flow.state != state || flow.last_seen_s != now_s;
         flow.tick = tick;
         flow.state = state;
-        refresh::<F, M, H>(&parsed.key, flow, maps, host);
+        flow.last_seen_s = now_s;
+        refresh::<F, M>(&parsed.key, flow, maps, changed);
     }
     true
 }
@@ -60,44 +68,61 @@ fn live<F: Family, M: Maps<F>>(flow: &Flow<F::Address>, maps: &mut M) -> Option<
     (backend.generation == flow.generation && backend.service == flow.service).then(|| backend.state())
 }
 
+/// The state after this packet. TCP is open when the client confirms, which is when both sides know of it; UDP is
+/// answered when the backend answers.
 #[inline(always)]
-fn next_state<F: Family>(state: FlowState, parsed: &Parsed<F>) -> FlowState {
+fn next_state<F: Family>(flow: &Flow<F::Address>, parsed: &Parsed<F>) -> FlowState {
+    let forward = flow.flags & FlowFlags::FORWARD != 0;
+    let state = FlowState::from_u8(flow.state);
+    if parsed.resets() {
+        return FlowState::Closed;
+    }
     match state {
-        FlowState::Closing => FlowState::Closing,
-        FlowState::New | FlowState::Established if parsed.closes() => FlowState::Closing,
-        FlowState::Established => FlowState::Established,
-        FlowState::New if parsed.opens() => FlowState::New,
-        FlowState::New => FlowState::Established,
+        FlowState::New | FlowState::Established if parsed.closes() => {
+            if forward {
+                FlowState::ClientClosed
+            } else {
+                FlowState::BackendClosed
+            }
+        }
+        FlowState::ClientClosed if parsed.closes() && !forward => FlowState::Closed,
+        FlowState::BackendClosed if parsed.closes() && forward => FlowState::Closed,
+        FlowState::New => {
+            let confirms =
+                if parsed.key.protocol == protocol::UDP { !forward } else { forward && !parsed.opens() };
+            if confirms { FlowState::Established } else { FlowState::New }
+        }
+        FlowState::Established | FlowState::ClientClosed | FlowState::BackendClosed | FlowState::Closed => {
+            state
+        }
     }
 }
 
-/// Writes the state and the age of a flow, and once a second keeps the other direction as young as this one: traffic
-/// in one direction only must not let the LRU evict the other half, and a half that was evicted comes back.
+/// Writes the age and state of a flow; and when its second or its state is another, those of the other direction
+/// too: traffic in one direction only must not let the LRU evict the other half, and a half that was evicted comes
+/// back.
 ///
 /// Not inlined: most packets have no use for it.
 #[inline(never)]
-fn refresh<F, M, H>(key: &FlowKey<F::Address>, flow: &mut Flow<F::Address>, maps: &mut M, host: &mut H)
+fn refresh<F, M>(key: &FlowKey<F::Address>, flow: &Flow<F::Address>, maps: &mut M, changed: bool) -> bool
 where
     F: Family,
     M: Maps<F>,
-    H: Host<F>,
 {
-    let now_s = host.now_s();
-    let new_second = flow.last_seen_s != now_s;
-    flow.last_seen_s = now_s;
     if let Some(entry) = maps.flow(key) {
-        entry.last_seen_s = now_s;
+        entry.last_seen_s = flow.last_seen_s;
         entry.tick = flow.tick;
         entry.state = flow.state;
     }
-    if !new_second {
-        return;
+    if !changed {
+        return true;
     }
     let opposite = key.opposite_key(flow);
     if let Some(entry) = maps.flow(&opposite) {
-        entry.last_seen_s = now_s;
-    } else {
-        // When there is no room the next second tries again.
-        let _written = maps.remember(&opposite, &key.opposite_flow(flow), true);
+        entry.last_seen_s = flow.last_seen_s;
+        entry.state = flow.state;
+        return true;
     }
+    // When there is no room the next second tries again.
+    maps.remember(&opposite, &key.opposite_flow(flow), true)
 }

@@ -16,6 +16,7 @@ mod flow;
 mod forward;
 pub mod headers;
 mod host;
+pub mod lifetime;
 mod maps;
 #[cfg(feature = "memory")]
 pub mod memory;

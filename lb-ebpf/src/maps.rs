@@ -21,6 +21,9 @@ pub trait Maps<F: Family> {
     /// Writes an entry. With `only_new` an existing one stays. Answers whether it was written.
     fn remember(&mut self, key: &FlowKey<F::Address>, flow: &Flow<F::Address>, only_new: bool) -> bool;
 
+    /// Deletes an entry, if it is there.
+    fn forget(&mut self, key: &FlowKey<F::Address>);
+
     /// Settings of the data path; `None` until the agent has written them.
     fn settings(&mut self) -> Option<Settings>;
 }

@@ -118,11 +118,11 @@ fn state_table() {
         (&[syn, syn], FlowState::New),
         (&[syn, ack], FlowState::Established),
         (&[ack], FlowState::Established),
-        (&[syn, ack, fin | ack], FlowState::Closing),
-        (&[syn, rst], FlowState::Closing),
-        (&[syn, syn | rst], FlowState::Closing),
-        (&[syn, syn | fin, syn | fin], FlowState::Closing),
-        (&[syn, ack, fin | ack, ack], FlowState::Closing),
+        (&[syn, ack, fin | ack], FlowState::ClientClosed),
+        (&[syn, rst], FlowState::Closed),
+        (&[syn, syn | rst], FlowState::Closed),
+        (&[syn, ack, fin | ack, fin | ack], FlowState::ClientClosed),
+        (&[syn, ack, fin | ack, ack], FlowState::ClientClosed),
     ];
     for (segments, state) in cases {
         let mut node = Node::new().with_service::<lb_ebpf::V6>(1, 6, &[(REMOTE, 1)]);

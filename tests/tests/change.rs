@@ -115,7 +115,10 @@ fn endpoint_goes(gone: &str, family: Family) {
     let mut moved = None;
     while changed.elapsed() < SERVED + Duration::from_millis(300) {
         // Every datagram is answered: by the old backend, which still runs here, or by a new one.
-        let backend = flow.ask().unwrap().backend;
+        let answer = flow.ask();
+        let backend = answer
+            .unwrap_or_else(|error| panic!("{:?} after the change: {error}", changed.elapsed()))
+            .backend;
         match moved {
             None if backend != gone => moved = Some(changed.elapsed()),
             Some(_) => assert_ne!(backend, gone, "the flow moved back"),

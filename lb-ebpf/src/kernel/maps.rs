@@ -52,6 +52,11 @@ static SERVICES: HashMap<u32, ServiceInfo, { sizes::SERVICES as usize }, { BPF_F
 #[btf_map(pin_by_name)]
 static SETTINGS: Array<Settings, 1> = Array::new();
 
+/// Device index to 1 where the XDP program may send to that device. Written by the agent for its own devices: a driver
+/// that cannot send what another device's XDP program gives it drops it without a word.
+#[btf_map(pin_by_name)]
+static DEVICES: Array<u32, { sizes::DEVICES as usize }> = Array::new();
+
 /// Packets by outcome. Written by the programs, each CPU its own.
 #[btf_map(pin_by_name)]
 static COUNTERS: PerCpuArray<u64, { sizes::COUNTERS as usize }> = PerCpuArray::new();
@@ -68,6 +73,12 @@ pub(crate) fn count(verdict: Verdict) {
         // interleave within a statement that matters to a counter.
         unsafe { *counter += 1 };
     }
+}
+
+/// Whether the XDP program may send to a device.
+#[inline(always)]
+pub(crate) fn sends_by_xdp(ifindex: u32) -> bool {
+    DEVICES.get(ifindex) == Some(&1)
 }
 
 /// The engine's view of the maps.
@@ -105,6 +116,12 @@ macro_rules! tables {
             fn remember(&mut self, key: &FlowKey<$address>, flow: &Flow<$address>, only_new: bool) -> bool {
                 let flags = if only_new { BPF_NOEXIST } else { BPF_ANY };
                 $flows.insert(key, flow, u64::from(flags)).is_ok()
+            }
+
+            #[inline(always)]
+            fn forget(&mut self, key: &FlowKey<$address>) {
+                // It fails only for an entry that is gone already.
+                let _removed = $flows.remove(key);
             }
 
             #[inline(always)]

@@ -9,6 +9,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::kernel::clock::{now_s, tick};
 use crate::kernel::fib::{Fib, route};
+use crate::kernel::maps::sends_by_xdp;
 
 /// A frame before the stack.
 pub(crate) struct XdpPacket<'a>(pub(crate) &'a XdpContext);
@@ -56,9 +57,16 @@ impl<F: Fib> Host<F> for XdpHost<'_> {
         self.0.ingress_ifindex() as u32
     }
 
+    /// A device that may not be sent to from here is left to the stack like an unknown neighbour.
     #[inline(always)]
     fn route(&mut self, query: &RouteQuery<'_, F>) -> Route {
-        route(self.0.as_ptr(), self.0.ingress_ifindex() as u32, query.length, query)
+        let ingress = self.0.ingress_ifindex() as u32;
+        match route(self.0.as_ptr(), ingress, query.length, query) {
+            Route::Neighbour { ifindex, .. } if ifindex != ingress && !sends_by_xdp(ifindex) => {
+                Route::Unresolved { ifindex }
+            }
+            other => other,
+        }
     }
 }
 

@@ -88,6 +88,10 @@ impl<F: InMemory> Maps<F> for MemoryMaps {
         true
     }
 
+    fn forget(&mut self, key: &FlowKey<F::Address>) {
+        F::tables(self).flows.remove(key);
+    }
+
     fn settings(&mut self) -> Option<Settings> {
         self.settings
     }

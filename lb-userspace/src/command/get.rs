@@ -252,7 +252,8 @@ fn flow_document(flow: &FlowView) -> FlowDocument {
         state: match flow.state {
             FlowState::New => "new",
             FlowState::Established => "established",
-            FlowState::Closing => "closing",
+            FlowState::ClientClosed | FlowState::BackendClosed => "closing",
+            FlowState::Closed => "closed",
         },
         local: flow.local,
         stale: flow.stale,

@@ -43,7 +43,7 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "MODE", default_value = "auto")]
     xdp_mode: XdpMode,
     /// Source ports for flows to backends on other nodes.
-    #[arg(long, value_name = "FIRST-LAST", default_value = "61000-65535")]
+    #[arg(long, value_name = "FIRST-LAST", default_value = "1024-29999")]
     snat_ports: PortRange,
     #[command(flatten)]
     node: NodeArgs,
@@ -163,6 +163,7 @@ fn start(
     }
     let writes = agent.program() + usize::from(wrote_settings);
     let attached = attach(&mut programs, devices, args.xdp_mode, pins)?;
+    agent.tables.write_devices(&devices.iter().map(|device| device.ifindex).collect())?;
     info!(
         writes,
         milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),

@@ -1,0 +1,44 @@
+//! How long a flow may be silent before it is over.
+//!
+//! The times are those that users know from the kernel's conntrack and from kube-proxy's settings of it.
+
+use lb_common::{Flow, FlowState, protocol};
+
+use crate::Family;
+
+/// Silence after which a flow of this protocol and state is over, in seconds.
+#[inline(always)]
+pub const fn idle_s_max(protocol: u8, state: FlowState) -> u32 {
+    match (protocol, state) {
+        (protocol::UDP, FlowState::New) => 30,
+        (protocol::UDP, _) => 120,
+        (_, FlowState::New) => 60,
+        (_, FlowState::Established) => 86_400,
+        // One side has said that it sends no more; the other may take its time.
+        (_, FlowState::ClientClosed | FlowState::BackendClosed) => 3_600,
+        (_, FlowState::Closed) => 10,
+    }
+}
+
+/// Silence after which an answered UDP flow may lose its source port to a new flow that finds no other.
+const SPARE_UDP_S: u32 = 5;
+
+/// Whether the flow is over.
+#[inline(always)]
+pub(crate) fn is_over<F: Family>(flow: &Flow<F::Address>, protocol: u8, now_s: u32) -> bool {
+    // Clocks of two CPUs may differ: a flow that was seen in the future was seen just now.
+    now_s.saturating_sub(flow.last_seen_s) >= idle_s_max(protocol, FlowState::from_u8(flow.state))
+}
+
+/// Whether the flow may give way when source ports are short: its connection is closed, or its question was
+/// answered and nothing followed.
+#[inline(always)]
+pub(crate) fn is_spare<F: Family>(flow: &Flow<F::Address>, protocol: u8, now_s: u32) -> bool {
+    match (protocol, FlowState::from_u8(flow.state)) {
+        (protocol::UDP, FlowState::Established) => now_s.saturating_sub(flow.last_seen_s) >= SPARE_UDP_S,
+        (_, FlowState::Closed) => true,
+        (_, FlowState::New | FlowState::Established | FlowState::ClientClosed | FlowState::BackendClosed) => {
+            false
+        }
+    }
+}
