@@ -12,6 +12,7 @@ use lb_ebpf::Family;
 use lb_ebpf::memory::{MemoryMaps, Tables};
 
 use crate::net::{PINS, sweep, unique};
+use lb_ebpf::memory::network::{INGRESS, OTHER};
 
 /// The bytes of an object: `weir.bpf.o` or `weir-bench.bpf.o`. `WEIR_BPF_DIR` names another directory than `target/bpf`.
 pub fn bytes(name: &str) -> Result<Vec<u8>> {
@@ -128,6 +129,10 @@ impl KernelObject {
             let mut line = SlotLine { backends: [0; SLOTS_PER_LINE as usize] };
             line.backends.iter_mut().zip(chunk).for_each(|(slot, backend)| *slot = *backend);
             slots.set(index as u32, &line, 0)?;
+        }
+        let mut devices = self.array::<u32>("DEVICES")?;
+        for ifindex in [INGRESS, OTHER] {
+            devices.set(ifindex, &1_u32, 0)?;
         }
         if let Some(settings) = maps.settings {
             self.array("SETTINGS")?.set(0, &settings, 0)?;

@@ -1,5 +1,6 @@
 //! The pinned maps as the agent writes them.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
@@ -67,6 +68,7 @@ pub struct Tables {
     backends4: Array<MapData, Backend<[u8; 4]>>,
     backends6: Array<MapData, Backend<[u8; 16]>>,
     settings: Array<MapData, Settings>,
+    devices: Array<MapData, u32>,
     pub(super) backend_view4: MappedArray<Backend<[u8; 4]>>,
     pub(super) backend_view6: MappedArray<Backend<[u8; 16]>>,
     pub(super) slots: MappedArray<u32>,
@@ -87,6 +89,7 @@ impl Tables {
         let (backends4, backends) = open(pins, "BACKENDS4", Array::try_from)?;
         let (backends6, _) = open(pins, "BACKENDS6", Array::try_from)?;
         let (settings, _) = open(pins, "SETTINGS", Array::try_from)?;
+        let (devices, _) = open(pins, "DEVICES", Array::try_from)?;
         let (_, flows) = open(pins, "FLOWS4", |map| {
             HashMap::<MapData, FlowKey<[u8; 4]>, lb_common::Flow<[u8; 4]>>::try_from(map)
         })?;
@@ -101,6 +104,7 @@ impl Tables {
             backends4,
             backends6,
             settings,
+            devices,
             backend_view4,
             backend_view6,
             slots,
@@ -120,6 +124,22 @@ impl Tables {
         }
         self.settings.set(0, settings, 0).map_err(failed)?;
         Ok(true)
+    }
+
+    /// Says which devices the XDP program may send to, and that it may to no other.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub fn write_devices(&mut self, ifindexes: &BTreeSet<u32>) -> Result<(), MapsError> {
+        let failed = |source| MapsError::Read { name: "DEVICES", source };
+        for ifindex in 0..self.devices.len() {
+            let wanted = u32::from(ifindexes.contains(&ifindex));
+            if self.devices.get(&ifindex, 0).map_err(failed)? != wanted {
+                self.devices.set(ifindex, &wanted, 0).map_err(failed)?;
+            }
+        }
+        Ok(())
     }
 
     fn put_backend(&mut self, entry: &BackendEntry) -> Result<(), MapError> {
