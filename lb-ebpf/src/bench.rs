@@ -57,12 +57,6 @@ pub fn weir_bench_nothing(_ctx: XdpContext) -> u32 {
     xdp_action::XDP_TX
 }
 
-/// For the other end of a veth pair in tests: the kernel wakes a receiver of `XDP_TX` only where an XDP program is.
-#[xdp(frags)]
-pub fn weir_test_pass(_ctx: XdpContext) -> u32 {
-    xdp_action::XDP_PASS
-}
-
 /// The licence, as of the measured programs.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]

@@ -3,7 +3,7 @@
 use serde::de::DeserializeSeed;
 use serde_saphyr::SnippetMode;
 
-use super::parse::ParseError;
+use super::error::ParseError;
 
 /// How a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! What the fuzz target of manifests asserts, so that its corpus is replayed by the tests too.
 
-use super::parse::{ParseError, Parsed, parse};
+use super::error::ParseError;
+use super::parse::{Parsed, parse};
 
 /// Reads bytes as a manifest of either format.
 ///

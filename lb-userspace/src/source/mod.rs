@@ -10,6 +10,7 @@
 
 mod address;
 mod directory;
+mod error;
 mod format;
 mod fuzz;
 mod manifest;
@@ -22,8 +23,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use directory::{Directory, FILE_SIZE_MAX, Reading};
+pub use error::ParseError;
 pub use fuzz::check as fuzz_check;
-pub use parse::{ParseError, Parsed, Warning, parse};
+pub use parse::{Parsed, Warning, parse};
 pub use problem::{Problem, Severity};
 pub use watch::Watch;
 

@@ -4,20 +4,11 @@ use std::marker::PhantomData;
 
 use serde_saphyr::Spanned;
 
+use super::error::ParseError;
 use super::format::{Document, Format};
 use super::manifest::{DocumentSeed, DocumentShape, Manifest};
 use super::reduce::{self, Fault};
 use crate::model::Object;
-
-/// Why a file is not taken over.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{line}: {reason}")]
-pub struct ParseError {
-    /// The line, from 1.
-    pub line: u64,
-    /// What is wrong.
-    pub reason: String,
-}
 
 /// What a file says about one object.
 #[derive(Clone, Debug, PartialEq, Eq)]

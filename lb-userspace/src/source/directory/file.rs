@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::model::Object;
-use crate::source::parse::{ParseError, Parsed, parse};
+use crate::source::error::ParseError;
+use crate::source::parse::{Parsed, parse};
 use crate::source::problem::{Problem, Severity};
 
 /// The largest file that is read, in bytes.
