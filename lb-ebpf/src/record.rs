@@ -56,24 +56,21 @@ where
     // A stride of the flow's own, for else flows would queue behind each other where ports are taken in a row. It is
     // short enough that no port is tried twice.
     let stride = 1 + (((hash & 0xffff) * (ports / PROBES)) >> 16);
-    // Zero for none: an option without a value has bytes that the verifier would not have copied.
-    let mut spare = [0; 2];
+    // A local backend gets the client's port as it is, unless another flow already looks like this one.
+    if local && claim::<F, M>(&parsed.key, flow, maps) {
+        return finish::<F, M>(&parsed.key, flow, maps);
+    }
+    let port = |probe: u32| first.wrapping_add(((offset + probe * stride) % ports) as u16).to_be_bytes();
     for probe in 0..PROBES {
-        // A local backend gets the client's port as it is, unless another flow already looks like this one.
-        if !local || probe > 0 {
-            let step = (offset + probe * stride) % ports;
-            flow.source_port = first.wrapping_add(step as u16).to_be_bytes();
-        }
-        match claim::<F, M>(&parsed.key, flow, maps, Seize::Over) {
-            Claim::Taken => return finish::<F, M>(&parsed.key, flow, maps),
-            Claim::Held => {}
-            Claim::Spare => spare = flow.source_port,
+        flow.source_port = port(probe);
+        if claim::<F, M>(&parsed.key, flow, maps) {
+            return finish::<F, M>(&parsed.key, flow, maps);
         }
     }
-    // No port was free: one whose flow can do without it.
-    if spare != [0; 2] {
-        flow.source_port = spare;
-        if claim::<F, M>(&parsed.key, flow, maps, Seize::Spare) == Claim::Taken {
+    // None is free: one whose flow is over, or can do without it.
+    for probe in 0..PROBES {
+        flow.source_port = port(probe);
+        if seize::<F, M>(&parsed.key, flow, maps) {
             return finish::<F, M>(&parsed.key, flow, maps);
         }
     }
@@ -90,87 +87,66 @@ fn finish<F: Family, M: Maps<F>>(
     if maps.remember(key, flow, false) { Ok(()) } else { Err(Outcome::FlowTableFull) }
 }
 
-/// Whom a new flow may take a reply's 5-tuple from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-enum Seize {
-    /// From a flow that is over.
-    Over,
-    /// From one that can do without it, too.
-    Spare,
-}
-
-/// What came of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-enum Claim {
-    /// The 5-tuple is this flow's.
-    Taken,
-    /// Another flow has it.
-    Held,
-    /// Another flow has it and can do without.
-    Spare,
-}
-
 /// Takes the reply's 5-tuple for this flow, unless another flow has it.
 #[inline(always)]
-fn claim<F: Family, M: Maps<F>>(
-    key: &FlowKey<F::Address>,
-    flow: &Flow<F::Address>,
-    maps: &mut M,
-    seize: Seize,
-) -> Claim {
+fn claim<F: Family, M: Maps<F>>(key: &FlowKey<F::Address>, flow: &Flow<F::Address>, maps: &mut M) -> bool {
     // The usual case first: nobody has it. Another CPU may take it at the same time, and only one gets it.
-    if insert::<F, M>(key, flow, maps) { Claim::Taken } else { contest::<F, M>(key, flow, maps, seize) }
+    insert::<F, M>(key, flow, maps) || reclaim::<F, M>(key, flow, maps)
 }
 
-/// Writes the reply direction, if nobody has its 5-tuple. Not inlined, for its stack.
+/// Writes the reply direction, if nobody has its 5-tuple. Not inlined, for its stack; and short, because the verifier
+/// walks it anew for each port that is tried.
 #[inline(never)]
 fn insert<F: Family, M: Maps<F>>(key: &FlowKey<F::Address>, flow: &Flow<F::Address>, maps: &mut M) -> bool {
     maps.remember(&key.opposite_key(flow), &key.opposite_flow(flow), true)
 }
 
-/// Takes the reply's 5-tuple from the flow that has it, if that is this very flow, or may be seized from.
-///
-/// Not inlined, for its stack; field by field for the same reason.
+/// Takes the reply's entry over when it is this very flow's, of which the other half was lost. Not inlined, as above.
 #[inline(never)]
-fn contest<F: Family, M: Maps<F>>(
-    key: &FlowKey<F::Address>,
-    flow: &Flow<F::Address>,
-    maps: &mut M,
-    seize: Seize,
-) -> Claim {
-    let reply_key = key.opposite_key(flow);
-    let Some(held) = maps.flow(&reply_key) else { return Claim::Held };
+fn reclaim<F: Family, M: Maps<F>>(key: &FlowKey<F::Address>, flow: &Flow<F::Address>, maps: &mut M) -> bool {
+    let Some(held) = maps.flow(&key.opposite_key(flow)) else { return false };
     let own = held.destination == key.source
         && held.destination_port == key.source_port
         && held.source == key.destination
         && held.source_port == key.destination_port;
-    if !own {
-        if !is_over::<F>(held, key.protocol, flow.last_seen_s) {
-            if !is_spare::<F>(held, key.protocol, flow.last_seen_s) {
-                return Claim::Held;
-            }
-            if seize == Seize::Over {
-                return Claim::Spare;
-            }
-        }
-        // The flow that had it must not send from this port any more: its next packet finds another.
-        let other = reply_key.opposite_key(held);
-        held.source = key.destination;
-        held.destination = key.source;
-        held.source_port = key.destination_port;
-        held.destination_port = key.source_port;
-        let sends_from_here = maps.flow(&other).is_some_and(|entry| {
-            entry.destination == flow.destination
-                && entry.destination_port == flow.destination_port
-                && entry.source_port == flow.source_port
-        });
-        if sends_from_here {
-            maps.forget(&other);
-        }
+    if own {
+        renew(held, flow);
     }
-    let Some(held) = maps.flow(&reply_key) else { return Claim::Held };
+    own
+}
+
+/// Takes the reply's 5-tuple from another flow that is over, or can do without it. Not inlined, as above; field by
+/// field, for its stack.
+#[inline(never)]
+fn seize<F: Family, M: Maps<F>>(key: &FlowKey<F::Address>, flow: &Flow<F::Address>, maps: &mut M) -> bool {
+    let reply_key = key.opposite_key(flow);
+    let Some(held) = maps.flow(&reply_key) else { return false };
+    if !is_over::<F>(held, key.protocol, flow.last_seen_s)
+        && !is_spare::<F>(held, key.protocol, flow.last_seen_s)
+    {
+        return false;
+    }
+    let other = reply_key.opposite_key(held);
+    held.source = key.destination;
+    held.destination = key.source;
+    held.source_port = key.destination_port;
+    held.destination_port = key.source_port;
+    renew(held, flow);
+    // The flow that had it must not send from this port any more: its next packet finds another.
+    let sends_from_here = maps.flow(&other).is_some_and(|entry| {
+        entry.destination == flow.destination
+            && entry.destination_port == flow.destination_port
+            && entry.source_port == flow.source_port
+    });
+    if sends_from_here {
+        maps.forget(&other);
+    }
+    true
+}
+
+/// Makes a reply's entry belong to the selection of `flow`.
+#[inline(always)]
+fn renew<A: Address>(held: &mut Flow<A>, flow: &Flow<A>) {
     held.backend = flow.backend;
     held.generation = flow.generation;
     held.service = flow.service;
@@ -178,5 +154,4 @@ fn contest<F: Family, M: Maps<F>>(
     held.tick = flow.tick;
     held.state = flow.state;
     held.flags = flow.flags ^ FlowFlags::FORWARD;
-    Claim::Taken
 }
