@@ -1,9 +1,10 @@
 //! Second step: is this packet part of a flow that is still valid?
 
-use lb_common::{BackendState, Flow, FlowFlags, FlowKey, FlowState, protocol};
+use lb_common::{Address, BackendState, Flow, FlowFlags, FlowKey, FlowState, protocol};
 
 use crate::lifetime::is_over;
 use crate::parse::Parsed;
+use crate::select::frontend_key;
 use crate::{Family, Host, Maps};
 
 /// Fills in what packets of this 5-tuple become, and answers whether they are part of a flow whose backend may
@@ -35,18 +36,47 @@ where
     }
     let state = next_state(flow, parsed).to_u8();
     let tick = host.tick();
-    if flow.tick != tick || flow.state != state {
-        let now_s = host.now_s();
-        if is_over::<F>(flow, parsed.key.protocol, now_s) {
-            return false;
-        }
-        let changed = flow.state != state || flow.last_seen_s != now_s;
-        flow.tick = tick;
-        flow.state = state;
-        flow.last_seen_s = now_s;
-        refresh::<F, M>(&parsed.key, flow, maps, changed);
+    if flow.tick == tick && flow.state == state {
+        return true;
     }
-    true
+    let now_s = host.now_s();
+    if is_over::<F>(flow, parsed.key.protocol, now_s) {
+        return false;
+    }
+    let new_second = flow.last_seen_s != now_s;
+    if new_second && !still_addressed(&parsed.key, flow, maps) {
+        return false;
+    }
+    // A backend that repeats its SYN-ACK does not keep a connection young that no client confirms.
+    if unconfirmed(&parsed.key, flow) && flow.state == state {
+        return true;
+    }
+    let changed = flow.state != state || new_second;
+    flow.tick = tick;
+    flow.state = state;
+    flow.last_seen_s = now_s;
+    refresh::<F, M>(&parsed.key, flow, maps, changed)
+}
+
+/// Whether a datagram's address and port are still those of the Service that the flow belongs to: a VIP may have
+/// moved to another. Connections stay where they are.
+#[inline(always)]
+fn still_addressed<F: Family, M: Maps<F>>(
+    key: &FlowKey<F::Address>,
+    flow: &Flow<F::Address>,
+    maps: &mut M,
+) -> bool {
+    key.protocol != protocol::UDP
+        || flow.flags & FlowFlags::FORWARD == 0
+        || maps.frontend(&frontend_key(key)).is_some_and(|frontend| frontend.service == flow.service)
+}
+
+/// Whether this is the answer to a connection that is not open yet.
+#[inline(always)]
+fn unconfirmed<A: Address>(key: &FlowKey<A>, flow: &Flow<A>) -> bool {
+    key.protocol == protocol::TCP
+        && flow.flags & FlowFlags::FORWARD == 0
+        && flow.state == FlowState::New.to_u8()
 }
 
 /// Whether a packet from the client belongs to the flow that its 5-tuple names.
@@ -100,7 +130,8 @@ fn next_state<F: Family>(flow: &Flow<F::Address>, parsed: &Parsed<F>) -> FlowSta
 
 /// Writes the age and state of a flow; and when its second or its state is another, those of the other direction
 /// too: traffic in one direction only must not let the LRU evict the other half, and a half that was evicted comes
-/// back.
+/// back. Answers whether the flow is whole: a half that was evicted may be another flow's by now, and two flows must
+/// not send from one port.
 ///
 /// Not inlined: most packets have no use for it.
 #[inline(never)]
@@ -118,11 +149,25 @@ where
         return true;
     }
     let opposite = key.opposite_key(flow);
-    if let Some(entry) = maps.flow(&opposite) {
+    let Some(entry) = maps.flow(&opposite) else {
+        // When there is no room the next second tries again.
+        let _written = maps.remember(&opposite, &key.opposite_flow(flow), true);
+        return true;
+    };
+    if becomes(entry, key) {
         entry.last_seen_s = flow.last_seen_s;
         entry.state = flow.state;
         return true;
     }
-    // When there is no room the next second tries again.
-    maps.remember(&opposite, &key.opposite_flow(flow), true)
+    // A reply of a flow that began anew elsewhere goes on to its client, and has no say in what became of it.
+    flow.flags & FlowFlags::FORWARD == 0
+}
+
+/// Whether `entry` leads back to where packets of `key` come from.
+#[inline(always)]
+pub(crate) fn becomes<A: Address>(entry: &Flow<A>, key: &FlowKey<A>) -> bool {
+    entry.destination == key.source
+        && entry.destination_port == key.source_port
+        && entry.source == key.destination
+        && entry.source_port == key.destination_port
 }

@@ -20,8 +20,10 @@ pub const fn idle_s_max(protocol: u8, state: FlowState) -> u32 {
     }
 }
 
-/// Silence after which an answered UDP flow may lose its source port to a new flow that finds no other.
+/// Silence after which a UDP flow may lose its source port to a new flow that finds no other.
 const SPARE_UDP_S: u32 = 5;
+/// The same for a connection that its client has not confirmed: a SYN that nobody means must not hold a port for long.
+const SPARE_SYN_S: u32 = 3;
 
 /// Whether the flow is over.
 #[inline(always)]
@@ -30,15 +32,15 @@ pub(crate) fn is_over<F: Family>(flow: &Flow<F::Address>, protocol: u8, now_s: u
     now_s.saturating_sub(flow.last_seen_s) >= idle_s_max(protocol, FlowState::from_u8(flow.state))
 }
 
-/// Whether the flow may give way when source ports are short: its connection is closed, or its question was
-/// answered and nothing followed.
+/// Whether the flow may give way when source ports are short: its connection is closed, or was never confirmed, or
+/// it is of datagrams and nothing followed.
 #[inline(always)]
 pub(crate) fn is_spare<F: Family>(flow: &Flow<F::Address>, protocol: u8, now_s: u32) -> bool {
+    let idle_s = now_s.saturating_sub(flow.last_seen_s);
     match (protocol, FlowState::from_u8(flow.state)) {
-        (protocol::UDP, FlowState::Established) => now_s.saturating_sub(flow.last_seen_s) >= SPARE_UDP_S,
         (_, FlowState::Closed) => true,
-        (_, FlowState::New | FlowState::Established | FlowState::ClientClosed | FlowState::BackendClosed) => {
-            false
-        }
+        (protocol::UDP, _) => idle_s >= SPARE_UDP_S,
+        (_, FlowState::New) => idle_s >= SPARE_SYN_S,
+        (_, FlowState::Established | FlowState::ClientClosed | FlowState::BackendClosed) => false,
     }
 }

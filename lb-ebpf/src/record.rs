@@ -2,6 +2,7 @@
 
 use lb_common::{Address, Flow, FlowFlags, FlowKey, FlowState, Outcome, protocol};
 
+use crate::flow::becomes;
 use crate::lifetime::{is_over, is_spare};
 use crate::parse::Parsed;
 use crate::select::{Selection, hash_wide};
@@ -70,7 +71,7 @@ where
     // None is free: one whose flow is over, or can do without it.
     for probe in 0..PROBES {
         flow.source_port = port(probe);
-        if seize::<F, M>(&parsed.key, flow, maps) {
+        if seize::<F, M>(&parsed.key, flow, maps) && insert::<F, M>(&parsed.key, flow, maps) {
             return finish::<F, M>(&parsed.key, flow, maps);
         }
     }
@@ -84,7 +85,21 @@ fn finish<F: Family, M: Maps<F>>(
     flow: &Flow<F::Address>,
     maps: &mut M,
 ) -> Result<(), Outcome> {
+    retire::<F, M>(key, flow, maps);
     if maps.remember(key, flow, false) { Ok(()) } else { Err(Outcome::FlowTableFull) }
+}
+
+/// Forgets the replies of the flow that `key` had before, when they came by another 5-tuple: they would hold a port,
+/// and speak for a flow that is not theirs. Answers whether it did. Not inlined, for its stack.
+#[inline(never)]
+fn retire<F: Family, M: Maps<F>>(key: &FlowKey<F::Address>, flow: &Flow<F::Address>, maps: &mut M) -> bool {
+    let Some(before) = maps.flow(key) else { return false };
+    let reply_key = key.opposite_key(before);
+    if reply_key == key.opposite_key(flow) || !maps.flow(&reply_key).is_some_and(|held| becomes(held, key)) {
+        return false;
+    }
+    maps.forget(&reply_key);
+    true
 }
 
 /// Takes the reply's 5-tuple for this flow, unless another flow has it.
@@ -105,18 +120,20 @@ fn insert<F: Family, M: Maps<F>>(key: &FlowKey<F::Address>, flow: &Flow<F::Addre
 #[inline(never)]
 fn reclaim<F: Family, M: Maps<F>>(key: &FlowKey<F::Address>, flow: &Flow<F::Address>, maps: &mut M) -> bool {
     let Some(held) = maps.flow(&key.opposite_key(flow)) else { return false };
-    let own = held.destination == key.source
-        && held.destination_port == key.source_port
-        && held.source == key.destination
-        && held.source_port == key.destination_port;
+    let own = becomes(held, key);
     if own {
-        renew(held, flow);
+        held.backend = flow.backend;
+        held.generation = flow.generation;
+        held.service = flow.service;
+        held.last_seen_s = flow.last_seen_s;
+        held.tick = flow.tick;
+        held.state = flow.state;
+        held.flags = flow.flags ^ FlowFlags::FORWARD;
     }
     own
 }
 
-/// Takes the reply's 5-tuple from another flow that is over, or can do without it. Not inlined, as above; field by
-/// field, for its stack.
+/// Takes the reply's 5-tuple from another flow that is over, or can do without it. Not inlined, as above.
 #[inline(never)]
 fn seize<F: Family, M: Maps<F>>(key: &FlowKey<F::Address>, flow: &Flow<F::Address>, maps: &mut M) -> bool {
     let reply_key = key.opposite_key(flow);
@@ -126,13 +143,8 @@ fn seize<F: Family, M: Maps<F>>(key: &FlowKey<F::Address>, flow: &Flow<F::Addres
     {
         return false;
     }
-    let other = reply_key.opposite_key(held);
-    held.source = key.destination;
-    held.destination = key.source;
-    held.source_port = key.destination_port;
-    held.destination_port = key.source_port;
-    renew(held, flow);
     // The flow that had it must not send from this port any more: its next packet finds another.
+    let other = reply_key.opposite_key(held);
     let sends_from_here = maps.flow(&other).is_some_and(|entry| {
         entry.destination == flow.destination
             && entry.destination_port == flow.destination_port
@@ -141,17 +153,7 @@ fn seize<F: Family, M: Maps<F>>(key: &FlowKey<F::Address>, flow: &Flow<F::Addres
     if sends_from_here {
         maps.forget(&other);
     }
+    // Deleted and made anew, not changed: of two CPUs that seize it, the second finds it made.
+    maps.forget(&reply_key);
     true
-}
-
-/// Makes a reply's entry belong to the selection of `flow`.
-#[inline(always)]
-fn renew<A: Address>(held: &mut Flow<A>, flow: &Flow<A>) {
-    held.backend = flow.backend;
-    held.generation = flow.generation;
-    held.service = flow.service;
-    held.last_seen_s = flow.last_seen_s;
-    held.tick = flow.tick;
-    held.state = flow.state;
-    held.flags = flow.flags ^ FlowFlags::FORWARD;
 }

@@ -87,19 +87,82 @@ fn a_datagram_counts_as_answered_when_it_is() {
     assert_eq!(state::<V4>(&mut node, 17), FlowState::Established);
 }
 
-fn a_silent_flow_is_over_and_its_port_is_free<F: Net>(protocol: u8) {
-    let mut node = narrow::<F>(protocol);
-    send::<F>(&mut node, protocol, CLIENT, TcpFlags::SYN);
-    let state = state::<F>(&mut node, protocol);
-    node.host.now_s += idle_s_max(protocol, state) - 1;
-    assert_eq!(send::<F>(&mut node, protocol, OTHER, TcpFlags::SYN), Outcome::PortsExhausted);
+fn a_silent_connection_is_over_and_its_port_is_free<F: Net>() {
+    let mut node = narrow::<F>(6);
+    send::<F>(&mut node, 6, CLIENT, TcpFlags::SYN);
+    send::<F>(&mut node, 6, CLIENT, TcpFlags::ACK);
+    node.host.now_s += idle_s_max(6, FlowState::Established) - 1;
+    assert_eq!(send::<F>(&mut node, 6, OTHER, TcpFlags::SYN), Outcome::PortsExhausted);
     node.host.now_s += 1;
-    assert_eq!(send::<F>(&mut node, protocol, OTHER, TcpFlags::SYN), Outcome::Redirected);
+    assert_eq!(send::<F>(&mut node, 6, OTHER, TcpFlags::SYN), Outcome::Redirected);
     // The one that was over does not send from the port that is another's now.
-    assert_eq!(send::<F>(&mut node, protocol, CLIENT, TcpFlags::SYN), Outcome::PortsExhausted);
+    assert_eq!(send::<F>(&mut node, 6, CLIENT, TcpFlags::SYN), Outcome::PortsExhausted);
+    assert_eq!(answer::<F>(&mut node, 6, OTHER, TcpFlags::ACK), Outcome::Transmitted);
+}
+
+#[test]
+fn silent_connections_of_both_families() {
+    a_silent_connection_is_over_and_its_port_is_free::<V4>();
+    a_silent_connection_is_over_and_its_port_is_free::<V6>();
+}
+
+/// A SYN that nobody means holds its port for seconds, however often the backend repeats its answer.
+#[test]
+fn an_unconfirmed_connection_gives_way_after_seconds() {
+    let mut node = narrow::<V4>(6);
+    send::<V4>(&mut node, 6, CLIENT, TcpFlags::SYN);
+    node.host.now_s += 2;
+    assert_eq!(answer::<V4>(&mut node, 6, CLIENT, TcpFlags::SYN | TcpFlags::ACK), Outcome::Transmitted);
+    assert_eq!(send::<V4>(&mut node, 6, OTHER, TcpFlags::SYN), Outcome::PortsExhausted);
+    node.host.now_s += 1;
+    assert_eq!(send::<V4>(&mut node, 6, OTHER, TcpFlags::SYN), Outcome::Redirected);
+}
+
+/// The LRU evicts a reply's entry, and another flow gets its port: the first must move on, and not send from it.
+fn two_flows_never_send_from_one_port<F: Net>(protocol: u8) {
+    let mut node = narrow::<F>(protocol);
+    send::<F>(&mut node, protocol, CLIENT, TcpFlags::ACK);
+    let forward = key_of::<F>(&Seen::of(&segment::<F>(protocol, CLIENT).build()));
+    F::tables(&mut node.maps).flows.retain(|key, _| *key == forward);
+    assert_eq!(send::<F>(&mut node, protocol, OTHER, TcpFlags::ACK), Outcome::Redirected);
+    node.host.now_s += 1;
+    assert_eq!(send::<F>(&mut node, protocol, CLIENT, TcpFlags::ACK), Outcome::PortsExhausted);
     assert_eq!(answer::<F>(&mut node, protocol, OTHER, TcpFlags::ACK), Outcome::Transmitted);
 }
-for_all!(a_silent_flow_is_over_and_its_port_is_free);
+for_all!(two_flows_never_send_from_one_port);
+
+/// A connection that began anew on another backend leaves nothing of the old one: its late answers have no say.
+#[test]
+fn what_began_anew_leaves_no_replies_behind() {
+    let mut node = narrow::<V6>(6);
+    send::<V6>(&mut node, 6, CLIENT, TcpFlags::SYN);
+    send::<V6>(&mut node, 6, CLIENT, TcpFlags::ACK);
+    let before: Vec<_> =
+        <V6 as lb_ebpf::memory::InMemory>::tables(&mut node.maps).flows.keys().copied().collect();
+    for backend in &mut <V6 as lb_ebpf::memory::InMemory>::tables(&mut node.maps).backends {
+        backend.generation += 1;
+        backend.address = <V6 as Net>::address(REMOTE, 99);
+    }
+    assert_eq!(send::<V6>(&mut node, 6, CLIENT, TcpFlags::SYN), Outcome::Redirected);
+    let after = &<V6 as lb_ebpf::memory::InMemory>::tables(&mut node.maps).flows;
+    assert_eq!(after.len(), 2);
+    assert_eq!(
+        before.iter().filter(|key| after.contains_key(key)).count(),
+        1,
+        "the client's half alone stays"
+    );
+}
+
+/// A VIP goes to another Service while a client keeps sending to it.
+fn datagrams_follow_their_vip<F: Net>(protocol: u8) {
+    let mut node = narrow::<F>(protocol);
+    send::<F>(&mut node, protocol, CLIENT, TcpFlags::ACK);
+    F::tables(&mut node.maps).frontends.clear();
+    node.host.now_s += 1;
+    let expected = if protocol == 17 { Outcome::NotOurs } else { Outcome::Redirected };
+    assert_eq!(send::<F>(&mut node, protocol, CLIENT, TcpFlags::ACK), expected);
+}
+for_all!(datagrams_follow_their_vip);
 
 #[test]
 fn a_closed_connection_gives_way_at_once_and_an_open_one_does_not() {

@@ -5,7 +5,7 @@ use core::mem::MaybeUninit;
 
 use aya_ebpf::bindings::{
     BPF_FIB_LKUP_RET_FRAG_NEEDED, BPF_FIB_LKUP_RET_FWD_DISABLED, BPF_FIB_LKUP_RET_NO_NEIGH,
-    BPF_FIB_LKUP_RET_SUCCESS, BPF_FIB_LKUP_RET_UNSUPP_LWT, bpf_fib_lookup as FibParams,
+    BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup as FibParams,
 };
 use aya_ebpf::helpers::bpf_fib_lookup;
 use lb_common::Address;
@@ -66,11 +66,10 @@ pub(crate) fn route<F: Fib>(ctx: *mut c_void, ifindex: u32, length: u16, query: 
             let macs = unsafe { params.__bindgen_anon_6.__bindgen_anon_2 };
             Route::Neighbour { ifindex: params.ifindex, source: macs.smac, destination: macs.dmac }
         }
-        BPF_FIB_LKUP_RET_NO_NEIGH | BPF_FIB_LKUP_RET_UNSUPP_LWT => {
-            Route::Unresolved { ifindex: params.ifindex }
-        }
+        BPF_FIB_LKUP_RET_NO_NEIGH => Route::Unresolved { ifindex: params.ifindex },
         BPF_FIB_LKUP_RET_FRAG_NEEDED => Route::TooBig,
         BPF_FIB_LKUP_RET_FWD_DISABLED => Route::ForwardingOff,
+        // Among these are routes with an encapsulation of their own, for which the kernel names no device.
         _ => Route::Unreachable,
     }
 }
