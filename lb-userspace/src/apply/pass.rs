@@ -32,6 +32,10 @@ pub struct Programmer {
     node: Node,
     /// Frontends that a Service wanted and another has, by the Service that goes without.
     waiting: BTreeMap<FrontendId, BTreeSet<ObjectKey>>,
+    /// Whether the model knows all: else what the maps hold of a Service may be more than the model does.
+    complete: bool,
+    /// Services that wait until it does.
+    held: BTreeSet<ObjectKey>,
     /// Services for which a map was full, and why.
     refused: BTreeMap<ObjectKey, LayoutError>,
     /// Entries that belong to nothing and are deleted by the next pass.
@@ -41,12 +45,26 @@ pub struct Programmer {
 impl Programmer {
     /// Starts from what the maps hold.
     pub const fn new(state: State, orphans: Vec<Change>, node: Node) -> Self {
-        Self { state, node, waiting: BTreeMap::new(), refused: BTreeMap::new(), orphans }
+        Self {
+            state,
+            node,
+            waiting: BTreeMap::new(),
+            complete: true,
+            held: BTreeSet::new(),
+            refused: BTreeMap::new(),
+            orphans,
+        }
     }
 
     /// What the maps hold.
     pub const fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Says whether the model knows all. While it does not, as when a manifest cannot be read at the start, Services
+    /// that the maps already serve are left as they are.
+    pub const fn set_complete(&mut self, complete: bool) {
+        self.complete = complete;
     }
 
     /// Marks every Service that the maps know and the model does not, so that its entries go.
@@ -76,6 +94,9 @@ impl Programmer {
         for service in self.refused.keys() {
             model.mark(service.clone());
         }
+        if self.complete {
+            std::mem::take(&mut self.held).into_iter().for_each(|service| model.mark(service));
+        }
         // A Service that gives a frontend up makes those dirty that wait for it.
         for _ in 0..ROUNDS_MAX {
             let dirty = model.take_dirty();
@@ -104,6 +125,10 @@ impl Programmer {
         let mut changes: Vec<Change> = Vec::new();
         let mut released: Vec<Released> = Vec::new();
         for service in dirty {
+            if !self.complete && self.state.ports_of(service).next().is_some() {
+                self.held.insert(service.clone());
+                continue;
+            }
             match self.place_service(service, model) {
                 Ok(ports) => {
                     self.refused.remove(service);

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use aya::programs::links::{FdLink, LinkOrder, PinnedLink};
 use aya::programs::tc::{SchedClassifierLink, TcAttach};
@@ -12,7 +13,8 @@ use tracing::info;
 
 use crate::maps::Pins;
 
-use super::object::{chain, program};
+use super::environment::check_pin_path;
+use super::object::{MAPS, chain, program};
 use super::{AttachError, Device, Programs, XdpMode};
 
 /// What is attached to a device.
@@ -122,13 +124,24 @@ fn attach_xdp(
             return Ok(name);
         }
     }
-    // A link in a mode that is not wanted, or to a device that is gone.
+    // A link in a mode that is not wanted, or to a device that is gone. The kernel detaches it a little later.
+    let mut leaving = false;
     for name in ["native", "generic"] {
+        leaving |= path_of(name).exists();
         remove_stale(&path_of(name))?;
     }
+    let deadline = Instant::now() + DETACH_MAX;
     let mut reason = String::new();
     for (name, kernel_mode) in modes {
-        match program.attach(device.ifindex, *kernel_mode) {
+        let attached = loop {
+            match program.attach(device.ifindex, *kernel_mode) {
+                Err(error) if leaving && is_busy(&error) && Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                attached => break attached,
+            }
+        };
+        match attached {
             Ok(id) => {
                 let link = program
                     .take_link(id)
@@ -148,6 +161,9 @@ fn attach_xdp(
     let mode = modes.last().map_or("native", |(name, _)| *name);
     Err(AttachError::XdpMode { device: device.name.clone(), mode, reason })
 }
+
+/// How long the kernel may take to detach a link that was removed.
+const DETACH_MAX: Duration = Duration::from_secs(2);
 
 /// EBUSY: another link. EEXIST: another mode or a program without a link.
 fn is_busy(error: &ProgramError) -> bool {
@@ -178,11 +194,9 @@ fn remove_stale(path: &Path) -> Result<(), AttachError> {
 /// Removes links to devices that are not named.
 fn forget_others(directory: &Path, devices: &[Device]) -> Result<(), AttachError> {
     let kept = |file: &str| {
-        devices.iter().any(|device| {
-            ["tc-ingress-", "tc-egress-", "xdp-native-", "xdp-generic-"]
-                .iter()
-                .any(|prefix| file.strip_prefix(prefix) == Some(&device.name))
-        })
+        devices
+            .iter()
+            .any(|device| LINKS.iter().any(|prefix| file.strip_prefix(prefix) == Some(&device.name)))
     };
     for entry in fs::read_dir(directory).map_err(|error| other("read", directory, &error))? {
         let entry = entry.map_err(|error| other("read", directory, &error))?;
@@ -194,21 +208,43 @@ fn forget_others(directory: &Path, devices: &[Device]) -> Result<(), AttachError
 }
 
 /// Takes everything of weir off this machine: links first, so that no program is without its maps. Answers whether
-/// there was anything.
+/// there was anything. Nothing that weir did not pin is touched.
 ///
 /// # Errors
 ///
-/// When something cannot be removed.
+/// When the path is on no BPF file system, something cannot be removed, or there is something of somebody else.
 pub fn cleanup(pins: &Pins) -> Result<bool, AttachError> {
     if !pins.root().exists() {
         return Ok(false);
     }
-    let links = pins.links();
-    if links.exists() {
-        fs::remove_dir_all(&links).map_err(|error| other("remove", &links, &error))?;
+    check_pin_path(pins.root())?;
+    remove_files(&pins.links(), |name| LINKS.iter().any(|prefix| name.starts_with(prefix)))?;
+    remove_files(&pins.maps(), |name| MAPS.contains(&name))?;
+    for directory in [pins.links(), pins.maps(), pins.root().to_owned()] {
+        match fs::remove_dir(&directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed.map_err(|error| other("remove", &directory, &error))?,
+        }
     }
-    fs::remove_dir_all(pins.root()).map_err(|error| other("remove", pins.root(), &error))?;
     Ok(true)
+}
+
+/// How links are named, before the device.
+const LINKS: [&str; 4] = ["tc-ingress-", "tc-egress-", "xdp-native-", "xdp-generic-"];
+
+/// Removes the files of a directory that are weir's.
+fn remove_files(directory: &Path, ours: impl Fn(&str) -> bool) -> Result<(), AttachError> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(|error| other("read", directory, &error))?,
+    };
+    for entry in entries {
+        let entry = entry.map_err(|error| other("read", directory, &error))?;
+        if ours(&entry.file_name().to_string_lossy()) {
+            remove_stale(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn other(what: &str, path: &Path, error: &dyn std::error::Error) -> AttachError {

@@ -22,7 +22,7 @@ pub enum AttachError {
     )]
     Privileges(String),
     /// The kernel is too old.
-    #[error("kernel {found} is too old: weir needs Linux 5.15 or later")]
+    #[error("kernel {found} is too old: weir needs Linux 6.6 or later")]
     Kernel {
         /// Its release.
         found: String,

@@ -60,6 +60,21 @@ fn try_load(pins: &Pins, capacity: &Capacity) -> Result<Ebpf, AttachError> {
     Ok(ebpf)
 }
 
+/// All maps, by the names that they are pinned by.
+pub(super) const MAPS: [&str; 11] = [
+    "BACKENDS4",
+    "BACKENDS6",
+    "COUNTERS",
+    "DEVICES",
+    "FLOWS4",
+    "FLOWS6",
+    "FRONTENDS4",
+    "FRONTENDS6",
+    "SERVICES",
+    "SETTINGS",
+    "SLOTS",
+];
+
 /// The maps whose size is an option.
 const SIZES: [(&str, &str); 8] = [
     ("FRONTENDS4", "--frontends-max"),

@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::attach::cleanup;
 
-use super::PinArgs;
+use super::{PinArgs, lock};
 
 /// Options of `weir cleanup`.
 #[derive(Debug, Args)]
@@ -16,7 +16,10 @@ pub(super) struct CleanupArgs {
 /// Removes links, programs and maps.
 pub(super) fn run(args: &CleanupArgs) -> anyhow::Result<()> {
     let pins = args.pins.pins();
-    if cleanup(&pins)? {
+    let lock = if pins.root().exists() { Some(lock(&pins)?) } else { None };
+    let removed = cleanup(&pins)?;
+    drop(lock);
+    if removed {
         println!("removed everything below {}", pins.root().display());
     } else {
         println!("nothing to remove: {} does not exist", pins.root().display());

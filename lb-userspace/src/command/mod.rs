@@ -8,10 +8,13 @@ mod run;
 mod settings;
 
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 
 use crate::maps::Pins;
 use crate::plan::Node;
@@ -75,6 +78,16 @@ impl NodeArgs {
             addresses: self.node_ip.clone(),
         }
     }
+}
+
+/// Keeps other agents away from a pin path while it is held.
+fn lock(pins: &Pins) -> anyhow::Result<OwnedFd> {
+    let directory = open(pins.root(), OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .with_context(|| format!("cannot open {}", pins.root().display()))?;
+    if flock(&directory, FlockOperation::NonBlockingLockExclusive).is_err() {
+        bail!("a weir runs with {}: end it first, or use another --pin-path", pins.root().display());
+    }
+    Ok(directory)
 }
 
 /// Runs the command line. Exit codes: 0 done, 1 failed, 2 wrong usage.

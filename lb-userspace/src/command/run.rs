@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::{error, info, warn};
@@ -22,7 +21,7 @@ use crate::plan::Node;
 use crate::source::{Directory, Problem, Severity, Watch};
 
 use super::settings::{PortRange, overlap, settings};
-use super::{NodeArgs, PinArgs};
+use super::{NodeArgs, PinArgs, lock};
 
 /// The directory is read again after this time even when nothing was seen to change.
 const REREAD: Duration = Duration::from_secs(30);
@@ -101,6 +100,8 @@ struct Agent {
     node: Node,
     /// The latest pass was refused a write.
     refused: bool,
+    /// Every manifest was read well at least once.
+    complete: bool,
 }
 
 /// Runs until SIGTERM or SIGINT. Programs, links and maps stay: the node goes on serving what it served.
@@ -122,10 +123,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<()> {
 
     let new = !pins.root().exists();
     std::fs::create_dir_all(pins.root()).with_context(|| format!("cannot make {}", pins.root().display()))?;
-    let lock = open(pins.root(), OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-        bail!("another weir runs with {}: end it first, or use another --pin-path", pins.root().display());
-    }
+    let lock = lock(&pins)?;
     let started = start(args, &pins, &devices, directory, node);
     if started.is_err() && new {
         // What this run made serves nobody. A failure here is less than the one that is reported.
@@ -134,7 +132,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<()> {
     let mut agent = started?;
     info!("ready");
     agent.follow(&wakes);
-    drop(watch);
+    drop((watch, lock));
     info!("stopped; programs and maps stay, and the node goes on serving (`weir cleanup` removes them)");
     Ok(())
 }
@@ -154,16 +152,26 @@ fn start(
     let Loaded { state, orphans } = load(&tables)?;
     info!(services = state.ports().len(), orphans = orphans.len(), "read what the maps hold");
     let programmer = Programmer::new(state, orphans, node.clone());
-    let mut agent = Agent { directory, model: Model::default(), tables, programmer, node, refused: false };
-    let served = agent.read();
-    if served {
-        agent.programmer.mark_unknown(&mut agent.model);
-    } else {
-        warn!("not every manifest could be read: Services that the maps know and no manifest names are kept");
+    let mut agent = Agent {
+        directory,
+        model: Model::default(),
+        tables,
+        programmer,
+        node,
+        refused: false,
+        complete: false,
+    };
+    agent.programmer.set_complete(false);
+    agent.read();
+    if !agent.complete {
+        warn!("not every manifest could be read: what the maps serve is left as it is until all can");
     }
     let writes = agent.program() + usize::from(wrote_settings);
     let attached = attach(&mut programs, devices, args.xdp_mode, pins)?;
-    agent.tables.write_devices(&devices.iter().map(|device| device.ifindex).collect())?;
+    // Only a driver that runs XDP itself takes what XDP of another device sends.
+    let native =
+        |device: &&Device| attached.iter().any(|one| one.device == device.name && one.xdp == "native");
+    agent.tables.write_devices(&devices.iter().filter(native).map(|device| device.ifindex).collect())?;
     info!(
         writes,
         milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -199,8 +207,8 @@ impl Agent {
         }
     }
 
-    /// Reads the manifests into the model; answers whether all of them could be read.
-    fn read(&mut self) -> bool {
+    /// Reads the manifests into the model.
+    fn read(&mut self) {
         let reading = self.directory.read();
         for event in reading.events {
             self.model.apply(event);
@@ -208,7 +216,11 @@ impl Agent {
         for problem in &reading.problems {
             report(problem);
         }
-        reading.problems.iter().all(|problem| problem.severity != Severity::Error)
+        if !self.complete && self.directory.is_complete() {
+            self.complete = true;
+            self.programmer.set_complete(true);
+            self.programmer.mark_unknown(&mut self.model);
+        }
     }
 
     /// Writes what the model asks for; answers how many writes that took.
@@ -229,7 +241,10 @@ impl Agent {
                         self.programmer = Programmer::new(state, orphans, self.node.clone());
                         let keys: Vec<_> = self.model.service_keys().cloned().collect();
                         keys.into_iter().for_each(|key| self.model.mark(key));
-                        self.programmer.mark_unknown(&mut self.model);
+                        self.programmer.set_complete(self.complete);
+                        if self.complete {
+                            self.programmer.mark_unknown(&mut self.model);
+                        }
                     }
                     Err(unreadable) => error!("{unreadable}"),
                 }

@@ -137,8 +137,9 @@ impl Placing<'_> {
         Ok((id, generation))
     }
 
-    /// Fills the slots of a scope. A run of the same content, then one of the same length, is used again: writing a
-    /// run in place is safe slot by slot, since each slot goes from one live backend of the port to another.
+    /// Fills the slots of a scope. A run of the same content, or the scope's own of the same length, is used again:
+    /// writing a run in place is safe slot by slot, since each slot goes from one live backend of the port to another.
+    /// Another scope's run is not: its frontends would show endpoints that the policy forbids.
     fn run(
         &mut self,
         scope: Scope,
@@ -150,12 +151,11 @@ impl Placing<'_> {
             return Ok(same.clone());
         }
         let length = u32::try_from(slots.len()).unwrap_or(u32::MAX);
-        let free = |run: &&RunLayout| placed.is_none_or(|placed| placed.run != run.run);
-        let candidates = || self.old.iter().flat_map(|old| &old.runs).filter(free);
-        let again = candidates()
-            .find(|run| run.slots == slots)
-            .or_else(|| candidates().find(|run| run.run.length == length))
-            .map(|run| run.run);
+        let again = self.old.iter().flat_map(|old| &old.runs).find(|run| {
+            let free = placed.is_none_or(|placed| placed.run != run.run);
+            free && (run.slots == slots || (run.run.length == length && self.had(scope, run.run)))
+        });
+        let again = again.map(|run| run.run);
         if let Some(run) = again {
             return Ok(RunLayout { run, slots });
         }
@@ -166,6 +166,17 @@ impl Placing<'_> {
         };
         self.taken.runs.push(run);
         Ok(RunLayout { run, slots })
+    }
+
+    /// Whether a run was that of a scope. Traffic from inside goes to the cluster; a run for traffic from outside alone
+    /// is that of the local scope.
+    fn had(&self, scope: Scope, run: Run) -> bool {
+        let frontends = || self.old.iter().flat_map(|old| old.frontends.values());
+        let inside = frontends().any(|frontend| frontend.inside == run);
+        match scope {
+            Scope::Cluster => inside,
+            Scope::Local => !inside && frontends().any(|frontend| frontend.outside == run),
+        }
     }
 
     /// The backend ids of a scope's slots; none when no frontend asks for the scope.

@@ -1,6 +1,6 @@
 //! From a Service and its EndpointSlices to the plan of its ports.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use lb_common::{BackendState, NAME_BYTES};
@@ -31,7 +31,15 @@ pub fn plan(service: &Service, slices: &[&EndpointSlice], node: &Node) -> Servic
         ));
         return plan;
     }
+    let mut seen = BTreeSet::new();
     for port in &service.ports {
+        if !seen.insert((&port.name, port.protocol)) {
+            plan.problems.push(format!(
+                "Service {}: two ports of protocol {} have the name `{}`; port {} is left out (give each a name of its own)",
+                service.key, port.protocol, port.name, port.port
+            ));
+            continue;
+        }
         if port.protocol == Protocol::Sctp {
             plan.problems.push(format!(
                 "Service {}: port {} uses SCTP, which is not balanced; the port is left out",
@@ -59,7 +67,9 @@ fn plan_port(
     let candidates: Vec<Candidate<'_>> = endpoints(port, family, slices)
         .into_iter()
         .map(|(at, endpoint)| {
-            let local = !node.name.is_empty() && endpoint.node_name.as_ref() == Some(&node.name);
+            // An address of the node is here, whatever a manifest says of it or leaves out.
+            let local = (!node.name.is_empty() && endpoint.node_name.as_ref() == Some(&node.name))
+                || node.addresses.contains(&endpoint.address);
             Candidate { at, endpoint, local }
         })
         .collect();

@@ -247,3 +247,21 @@ fn a_name_that_no_label_can_have_is_left_out_and_told() {
     let plan = plan(&service, &[], &node());
     assert!(plan.ports.is_empty() && plan.problems[0].contains("63 bytes"), "{:?}", plan.problems);
 }
+
+#[test]
+fn of_two_ports_with_one_name_the_first_is_served() {
+    let mut service = service();
+    service.ports.push(ServicePort { port: 443, node_port: None, ..service.ports[0].clone() });
+    let plan = plan(&service, &[], &node());
+    assert_eq!(plan.ports.iter().map(|port| port.port).collect::<Vec<_>>(), [80]);
+    assert!(plan.problems[0].contains("443") && plan.problems[0].contains("http"), "{:?}", plan.problems);
+}
+
+#[test]
+fn an_address_of_the_node_is_local() {
+    let mut here = endpoint(1, "r");
+    here.address = "192.0.2.1".parse().unwrap();
+    here.node_name = None;
+    let plan = plan(&service(), &[&slice(vec![here])], &node());
+    assert!(plan.ports[0].backends.values().all(|backend| backend.local));
+}

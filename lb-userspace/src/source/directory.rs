@@ -107,6 +107,11 @@ impl Directory {
         Reading { events, problems: self.report(problems) }
     }
 
+    /// Whether every file has been read well at least once: what no file names is then known to be gone.
+    pub fn is_complete(&self) -> bool {
+        self.files.values().all(|file| !file.never_was_good())
+    }
+
     /// The objects of all files; one that is in two places is taken from the first in the order of file names.
     fn desired(&self, problems: &mut BTreeSet<Problem>) -> BTreeMap<ObjectId, Arc<Object>> {
         let mut desired: BTreeMap<ObjectId, (Arc<Object>, &OsString)> = BTreeMap::new();

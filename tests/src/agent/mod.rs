@@ -87,6 +87,7 @@ impl<'net> Agent<'net> {
     pub fn start(network: &'net Network, manifests: &Manifests, mode: XdpMode) -> Result<Self> {
         let mut agent = Self::prepare(network, manifests, mode, &[]);
         agent.launch()?;
+        network.settle()?;
         Ok(agent)
     }
 
@@ -107,7 +108,7 @@ impl<'net> Agent<'net> {
             .with_context(|| format!("cannot start {}", program.display()))?;
         let log = Log::of(child.stderr.take().context("the agent has no standard error")?);
         self.running = Some((child, log.clone()));
-        log.wait_for("ready", |line| line.contains("ready"), PATIENCE)?;
+        log.wait_for("ready", |line| line.trim_end().ends_with(" ready"), PATIENCE)?;
         Ok(begin.elapsed())
     }
 

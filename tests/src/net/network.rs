@@ -16,13 +16,20 @@
 //! With one arm the node sends packets back out of the device that they came in by (`XDP_TX`); with two it
 //! redirects them. All is dual stack.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 use super::lay;
 use super::sweep::{sweep, unique};
-use super::{Family, Namespace, PassProgram};
+use super::{Family, NODE4, NODE6, Namespace, PassProgram};
+
+/// How long the network may take to settle.
+const SETTLE_MAX: Duration = Duration::from_secs(5);
+/// A port of the node that nobody serves.
+const UNUSED_PORT: u16 = 9;
 
 /// How many devices the node has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +136,23 @@ impl Network {
     /// The backend of a name that a server answered with.
     pub fn backend(&self, name: &str) -> Option<&BackendHost> {
         self.backends.iter().find(|backend| backend.name == name)
+    }
+
+    /// Waits until the client and the node hear each other: a device that gets its first XDP program is set up anew by
+    /// its driver, and loses what arrives meanwhile.
+    pub fn settle(&self) -> Result<()> {
+        let deadline = Instant::now() + SETTLE_MAX;
+        for node in [IpAddr::V4(NODE4), IpAddr::V6(NODE6)] {
+            let unused = SocketAddr::new(node, UNUSED_PORT);
+            let attempt = || TcpStream::connect_timeout(&unused, Duration::from_millis(100));
+            while !self
+                .client
+                .within(|| matches!(attempt(), Err(e) if e.kind() == ErrorKind::ConnectionRefused))?
+            {
+                ensure!(Instant::now() < deadline, "the client does not reach {node}");
+            }
+        }
+        Ok(())
     }
 
     /// Makes the node forget every neighbour, as after a restart.

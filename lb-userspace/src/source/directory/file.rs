@@ -122,6 +122,11 @@ impl ManifestFile {
         Ok(())
     }
 
+    /// Whether the file has an error and no version of it was good.
+    pub(super) fn never_was_good(&self) -> bool {
+        self.objects.is_empty() && self.problems.iter().any(|problem| problem.severity == Severity::Error)
+    }
+
     /// Takes over a new content if it is well-formed.
     fn take_over(&mut self, path: &Path, bytes: &[u8]) {
         if bytes.is_empty() && !self.objects.is_empty() {
