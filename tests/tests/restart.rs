@@ -83,3 +83,23 @@ fn a_stopped_agent_leaves_the_data_path_and_cleanup_removes_it() {
     let tally = network.client.within(|| Tally::ask(Protocol::Tcp, http(Family::V4), [0; 2])).unwrap();
     assert_eq!(tally.total(), 0, "somebody still answers");
 }
+
+#[test]
+fn a_manifest_that_broke_while_no_agent_ran_takes_nothing_away() {
+    let network = Network::lay(Arms::One).unwrap();
+    let _servers = Server::start_all(&network.backends).unwrap();
+    let manifests = Manifests::echo(&all(&network)).unwrap();
+    let mut agent = Agent::start(&network, &manifests, XdpMode::Native).unwrap();
+    agent.end(Signal::TERM).unwrap();
+    let slice = "20-endpoints-v4.yaml";
+    manifests.write(slice, "endpoints: [\n").unwrap();
+    agent.launch().unwrap();
+    let ask = || network.client.within(|| Tally::ask(Protocol::Tcp, http(Family::V4), [0; 40])).unwrap();
+    let tally = ask();
+    assert_eq!((tally.total(), tally.failures), (40, vec![]), "the maps know more than the manifests");
+
+    let [first, ..] = network.backends.as_slice() else { panic!("a network without backends") };
+    manifests.endpoints(&[(first, 1)]).unwrap();
+    sleep(Duration::from_millis(500));
+    assert_eq!(ask().of(first.name), 40, "the mended manifest is not followed");
+}
