@@ -38,6 +38,8 @@ pub struct Programmer {
     held: BTreeSet<ObjectKey>,
     /// Services for which a map was full, and why.
     refused: BTreeMap<ObjectKey, LayoutError>,
+    /// Problems that were told.
+    told: BTreeMap<ObjectKey, Vec<String>>,
     /// Entries that belong to nothing and are deleted by the next pass.
     orphans: Vec<Change>,
 }
@@ -52,6 +54,7 @@ impl Programmer {
             complete: true,
             held: BTreeSet::new(),
             refused: BTreeMap::new(),
+            told: BTreeMap::new(),
             orphans,
         }
     }
@@ -168,10 +171,8 @@ impl Programmer {
         model: &Model,
     ) -> Result<Vec<(PortKey, Option<PortLayout>)>, LayoutError> {
         let planned = model.service(service).map(|(object, slices)| plan(object, &slices, &self.node));
-        for problem in planned.iter().flat_map(|plan| &plan.problems) {
-            warn!("{problem}");
-        }
-        let ports = planned.map(|plan| plan.ports).unwrap_or_default();
+        let (ports, problems) = planned.map(|plan| (plan.ports, plan.problems)).unwrap_or_default();
+        self.tell(service, problems);
         let mut placed: Vec<(PortKey, PortLayout)> = Vec::new();
         let mut claimed: BTreeSet<FrontendId> = BTreeSet::new();
         for port in &ports {
@@ -195,6 +196,17 @@ impl Programmer {
         let gone: Vec<PortKey> = gone.cloned().collect();
         let placed = placed.into_iter().map(|(key, layout)| (key, Some(layout)));
         Ok(placed.chain(gone.into_iter().map(|key| (key, None))).collect())
+    }
+
+    /// Each problem once, for as long as it lasts.
+    fn tell(&mut self, service: &ObjectKey, problems: Vec<String>) {
+        let told = self.told.remove(service).unwrap_or_default();
+        for problem in problems.iter().filter(|problem| !told.contains(problem)) {
+            warn!("{problem}");
+        }
+        if !problems.is_empty() {
+            self.told.insert(service.clone(), problems);
+        }
     }
 
     fn wait(&mut self, frontend: FrontendId, service: &ObjectKey) {

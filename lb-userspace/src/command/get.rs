@@ -50,7 +50,7 @@ pub(super) fn run(command: &GetCommand) -> anyhow::Result<()> {
     let pins = args.pins.pins();
     let snapshot = Snapshot::read(&pins).with_context(|| {
         format!(
-            "no maps of weir below {} (or no right to read them: root, or CAP_BPF)",
+            "no maps below {}, or no right to read them: start `weir run` first, name its --pin-path, or be root",
             pins.root().display()
         )
     })?;

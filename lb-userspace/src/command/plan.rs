@@ -1,12 +1,14 @@
 //! `weir plan`: what would be programmed.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use crate::layout::{counts, table_size};
-use crate::model::ObjectKey;
+use crate::model::{ObjectKey, Protocol};
 use crate::plan::{FrontendKind, Node, PortPlan, Scope, ServicePlan, plan};
 use crate::source::{Severity, read_once};
 
@@ -84,11 +86,12 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<()> {
     let node = args.node.node();
     let (model, problems) = read_once(&args.manifests)?;
     let keys: Vec<ObjectKey> = model.service_keys().cloned().collect();
-    let plans: Vec<ServicePlan> = keys
+    let mut plans: Vec<ServicePlan> = keys
         .iter()
         .filter_map(|key| model.service(key))
         .map(|(service, slices)| plan(service, &slices, &node))
         .collect();
+    give_once(&mut plans);
     let planned = plans.iter().flat_map(|plan| plan.problems.iter().cloned());
     let told: Vec<String> = problems.iter().map(ToString::to_string).chain(planned).collect();
     for problem in &told {
@@ -102,6 +105,26 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<()> {
     let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
     anyhow::ensure!(errors == 0, "{errors} of the manifests cannot be read; the plan is without them");
     Ok(())
+}
+
+/// Leaves an address and port that several Services claim to the first, as an agent that starts with empty maps does.
+fn give_once(plans: &mut [ServicePlan]) {
+    let mut owners: BTreeMap<(SocketAddr, Protocol), ObjectKey> = BTreeMap::new();
+    for plan in plans {
+        for port in &mut plan.ports {
+            let protocol = port.key.protocol;
+            port.frontends.retain(|frontend| {
+                let owner = owners.entry((frontend.at, protocol)).or_insert_with(|| plan.key.clone());
+                if *owner != plan.key {
+                    plan.problems.push(format!(
+                        "Service {}: {protocol} {} belongs to Service {owner} and stays with it",
+                        plan.key, frontend.at
+                    ));
+                }
+                *owner == plan.key
+            });
+        }
+    }
 }
 
 fn document(node: &Node, plans: &[ServicePlan], problems: Vec<String>) -> Document {
@@ -175,6 +198,11 @@ fn endpoints(port: &PortPlan, scope: Scope) -> Vec<EndpointDocument> {
 /// One line for each frontend, then one for each endpoint with its share of either kind of traffic.
 fn table(plans: &[ServicePlan]) -> anyhow::Result<()> {
     let mut rows = Vec::new();
+    for plan in plans.iter().filter(|plan| plan.ports.is_empty()) {
+        let mut row = vec![plan.key.to_string(), String::new(), "no address that is served".to_owned()];
+        row.resize(7, String::new());
+        rows.push(row);
+    }
     for port in plans.iter().flat_map(|plan| &plan.ports) {
         let name = format!("{}:{}", port.key.service, port.port);
         let protocol = port.key.protocol.to_string();

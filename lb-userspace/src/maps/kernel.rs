@@ -23,7 +23,7 @@ use super::{MappedArray, Pins};
 #[derive(Debug, thiserror::Error)]
 pub enum MapsError {
     /// A pin is not there, or is no map.
-    #[error("cannot open map {}: {source}; is weir set up here? `weir run` makes the maps", path.display())]
+    #[error("cannot open map {}", path.display())]
     Open {
         /// The pin.
         path: PathBuf,

@@ -31,6 +31,12 @@ pub fn plan(service: &Service, slices: &[&EndpointSlice], node: &Node) -> Servic
         ));
         return plan;
     }
+    if service.affinity_timeout_s.is_some() {
+        plan.problems.push(format!(
+            "Service {}: sessionAffinity ClientIP is not kept yet: the flows of a client are spread by weight",
+            service.key
+        ));
+    }
     let mut seen = BTreeSet::new();
     for port in &service.ports {
         if !seen.insert((&port.name, port.protocol)) {
