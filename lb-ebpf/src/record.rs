@@ -14,9 +14,9 @@ const PROBES: u32 = 16;
 /// Records `selection` for the flow of `parsed` and fills in what its packets become.
 ///
 /// A local backend sees the client's own address and port. A remote one sees the node's address and a port from
-/// the configured range, so that its replies come back here. The reply's 5-tuple decides whether a port is free:
-/// the same port serves many backends at once, and a flow that is over holds none. The first port tried follows from the flow alone, so that a flow
-/// whose entries were lost gets its old port back.
+/// the configured range, so that its replies come back here. The reply's 5-tuple decides whether a port is free: the
+/// same port serves many backends at once, and a flow that is over holds none. The first port tried follows from the
+/// flow alone, so that a flow whose entries were lost gets its old port back.
 #[inline(always)]
 pub(crate) fn record<F, M, H>(
     parsed: &Parsed<F>,

@@ -250,3 +250,30 @@ fn remove_files(directory: &Path, ours: impl Fn(&str) -> bool) -> Result<(), Att
 fn other(what: &str, path: &Path, error: &dyn std::error::Error) -> AttachError {
     AttachError::Other { what: format!("{what} {}", path.display()), reason: chain(error) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cleanup_touches_nothing_that_is_on_no_bpf_file_system() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("links/xdp-native-eth0");
+        fs::create_dir(directory.path().join("links")).unwrap();
+        fs::write(&file, "somebody's").unwrap();
+        let error = cleanup(&Pins::new(directory.path())).unwrap_err();
+        assert!(matches!(error, AttachError::NoBpfFs(_)), "{error}");
+        assert!(file.exists());
+    }
+
+    #[test]
+    fn only_files_with_names_of_weir_are_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["SLOTS", "SLOTS2", "mine"] {
+            fs::write(directory.path().join(name), "").unwrap();
+        }
+        remove_files(directory.path(), |name| MAPS.contains(&name)).unwrap();
+        let exists = |name: &str| directory.path().join(name).exists();
+        assert_eq!((exists("SLOTS"), exists("SLOTS2"), exists("mine")), (false, true, true));
+    }
+}

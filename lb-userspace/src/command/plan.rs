@@ -239,3 +239,48 @@ fn table(plans: &[ServicePlan]) -> anyhow::Result<()> {
     }
     print_table(&["service", "protocol", "kind", "address", "weight", "inside", "outside"], rows)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{IpFamily, Protocol};
+    use crate::plan::{FrontendPlan, PortKey};
+
+    fn claims(name: &str, at: &str) -> ServicePlan {
+        let service = ObjectKey::new("default", name);
+        let frontend = FrontendPlan {
+            at: at.parse().unwrap(),
+            kind: FrontendKind::ExternalIp,
+            inside: Scope::Cluster,
+            outside: Scope::Cluster,
+        };
+        let key = PortKey {
+            service: service.clone(),
+            port_name: String::new(),
+            protocol: Protocol::Tcp,
+            family: IpFamily::V4,
+        };
+        let port = PortPlan {
+            key,
+            port: 80,
+            affinity_timeout_s: 0,
+            frontends: vec![frontend],
+            backends: BTreeMap::new(),
+            cluster: BTreeMap::new(),
+            local: BTreeMap::new(),
+        };
+        ServicePlan { key: service, ports: vec![port], problems: Vec::new() }
+    }
+
+    #[test]
+    fn an_address_is_given_to_the_first_that_claims_it() {
+        let mut plans =
+            [claims("a", "198.51.100.1:80"), claims("b", "198.51.100.1:80"), claims("c", "198.51.100.1:81")];
+        give_once(&mut plans);
+        let frontends: Vec<usize> =
+            plans.iter().flat_map(|plan| &plan.ports).map(|port| port.frontends.len()).collect();
+        assert_eq!(frontends, [1, 0, 1]);
+        assert!(plans[1].problems[0].contains("default/a"), "{:?}", plans[1].problems);
+        assert!(plans[0].problems.is_empty() && plans[2].problems.is_empty());
+    }
+}
