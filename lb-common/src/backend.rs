@@ -46,8 +46,8 @@ pub struct Backend<A: Address> {
     pub port: [u8; 2],
     /// See [`BackendState`].
     pub state: u8,
-    /// 1 when the endpoint runs on this node.
-    pub local: u8,
+    /// See [`BackendFlags`].
+    pub flags: u8,
     /// Key of `SERVICES`; zero when free.
     pub service: u32,
     /// Raised by one each time the id loses its endpoint: a flow that carries another number is stale.
@@ -57,13 +57,32 @@ pub struct Backend<A: Address> {
 impl<A: Address> Backend<A> {
     /// What an id holds before any endpoint had it.
     pub const FREE: Self =
-        Self { address: A::UNSPECIFIED, port: [0; 2], state: 0, local: 0, service: 0, generation: 0 };
+        Self { address: A::UNSPECIFIED, port: [0; 2], state: 0, flags: 0, service: 0, generation: 0 };
+
+    /// Whether the endpoint runs on this node.
+    #[inline(always)]
+    pub const fn is_local(&self) -> bool {
+        self.flags & BackendFlags::LOCAL != 0
+    }
 
     /// The state as a type.
     #[inline(always)]
     pub const fn state(&self) -> BackendState {
         BackendState::from_u8(self.state)
     }
+}
+
+/// Bits of [`Backend::flags`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackendFlags;
+
+impl BackendFlags {
+    /// The endpoint runs on this node.
+    pub const LOCAL: u8 = 1;
+    /// Takes new flows of traffic that may go to any node.
+    pub const IN_CLUSTER: u8 = 2;
+    /// Takes new flows of traffic that must stay on this node.
+    pub const IN_LOCAL: u8 = 4;
 }
 
 const _: () = assert!(size_of::<Backend<[u8; 4]>>() == 16);

@@ -52,8 +52,16 @@ pub struct Flow<A: Address> {
     /// See [`FlowFlags`].
     pub flags: u8,
     /// Low bits of a counter that moves several times a second, when `last_seen_s` was written: while it stands
-    /// still, no clock is read.
+    /// still, no clock is read, and the way out is as it was.
     pub tick: u16,
+    /// Device of the way out; zero when none is known. The way out is looked up anew in every tick.
+    pub ifindex: u32,
+    /// Ethernet address of the next hop.
+    pub neighbour: [u8; 6],
+    /// Largest packet of the way out, from its IP header on, bytes.
+    pub mtu: u16,
+    /// Always zero.
+    pub pad: u32,
 }
 
 impl<A: Address> Flow<A> {
@@ -70,6 +78,10 @@ impl<A: Address> Flow<A> {
         state: 0,
         flags: 0,
         tick: 0,
+        ifindex: 0,
+        neighbour: [0; 6],
+        mtu: 0,
+        pad: 0,
     };
 }
 
@@ -80,16 +92,17 @@ pub struct FlowFlags;
 impl FlowFlags {
     /// From the client to the backend; without it the entry is for the replies.
     pub const FORWARD: u8 = 1;
-    /// The backend runs on this node: replies come through the node's own egress.
+    /// The client keeps its own address, because the backend runs on this node or the client does: the kernel routes the
+    /// packet, and replies are translated on their way out to the client.
     pub const LOCAL: u8 = 2;
 }
 
 /// How far a flow has come. Both directions have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FlowState {
-    /// TCP: opened, and the client has not confirmed yet. UDP: not answered yet.
+    /// TCP, SCTP: opened, and the client has not confirmed yet. UDP: not answered yet.
     New,
-    /// TCP: open. UDP: answered.
+    /// TCP, SCTP: open. UDP: answered.
     Established,
     /// The client has sent a FIN.
     ClientClosed,
@@ -127,8 +140,8 @@ impl FlowState {
 
 const _: () = assert!(size_of::<FlowKey<[u8; 4]>>() == 16);
 const _: () = assert!(size_of::<FlowKey<[u8; 16]>>() == 40);
-const _: () = assert!(size_of::<Flow<[u8; 4]>>() == 32);
-const _: () = assert!(size_of::<Flow<[u8; 16]>>() == 56);
+const _: () = assert!(size_of::<Flow<[u8; 4]>>() == 48);
+const _: () = assert!(size_of::<Flow<[u8; 16]>>() == 72);
 
 impl<A: Address> FlowKey<A> {
     /// All zero: a place for a key.
@@ -171,6 +184,10 @@ impl<A: Address> FlowKey<A> {
             state: flow.state,
             flags: flow.flags ^ FlowFlags::FORWARD,
             tick: flow.tick,
+            ifindex: 0,
+            neighbour: [0; 6],
+            mtu: 0,
+            pad: 0,
         }
     }
 }
@@ -202,6 +219,7 @@ mod tests {
             state: 1,
             flags: FlowFlags::FORWARD,
             tick: 13,
+            ..Flow::EMPTY
         };
         let (back_key, back) = (key.opposite_key(&flow), key.opposite_flow(&flow));
         assert_eq!(back.flags & FlowFlags::FORWARD, 0);

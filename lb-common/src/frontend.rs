@@ -5,6 +5,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::Address;
 
 /// Key of `FRONTENDS4` and `FRONTENDS6`: what a packet for a Service carries as its destination.
+///
+/// Port 0 with protocol 0 stands for the address itself ([`FrontendFlags::ADDRESS`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, FromBytes, KnownLayout, Immutable)]
 #[repr(C, align(4))]
 pub struct FrontendKey<A: Address> {
@@ -73,8 +75,32 @@ pub struct Frontend {
     pub inside: Run,
     /// Slots for traffic that comes from outside.
     pub outside: Run,
+    /// See [`FrontendFlags`].
+    pub flags: u32,
+}
+
+/// Bits of [`Frontend::flags`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrontendFlags;
+
+impl FrontendFlags {
+    /// The run for traffic from inside has endpoints of this node only.
+    pub const INSIDE_LOCAL: u32 = 1;
+    /// The run for traffic from outside has endpoints of this node only.
+    pub const OUTSIDE_LOCAL: u32 = 2;
+    /// Traffic from inside is dropped, not rejected, when its run is empty: other nodes have endpoints.
+    pub const INSIDE_DROPS: u32 = 4;
+    /// Traffic from outside is dropped, not rejected, when its run is empty: other nodes have endpoints.
+    pub const OUTSIDE_DROPS: u32 = 8;
+    /// Not for traffic from outside: a cluster IP.
+    pub const INSIDE_ONLY: u32 = 16;
+    /// Only for the sources that `SOURCES4` or `SOURCES6` has for the Service.
+    pub const SOURCE_RANGES: u32 = 32;
+    /// The address itself, port 0: an echo request to it is answered, and packets to ports of it that no Service has are
+    /// rejected.
+    pub const ADDRESS: u32 = 64;
 }
 
 const _: () = assert!(size_of::<FrontendKey<[u8; 4]>>() == 8);
 const _: () = assert!(size_of::<FrontendKey<[u8; 16]>>() == 20);
-const _: () = assert!(size_of::<Frontend>() == 24);
+const _: () = assert!(size_of::<Frontend>() == 28);

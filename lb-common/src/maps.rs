@@ -1,7 +1,7 @@
 //! Names and default sizes of the maps, and the directory that their layout belongs to.
 
 /// Directory below the pin path that holds maps of this layout. It changes whenever a key or value does.
-pub const LAYOUT: &str = "v1";
+pub const LAYOUT: &str = "v2";
 
 /// Entries in each of `FRONTENDS4` and `FRONTENDS6` unless told otherwise.
 pub const FRONTENDS: u32 = 65_536;
@@ -17,3 +17,11 @@ pub const SERVICES: u32 = 65_536;
 pub const COUNTERS: u32 = 64;
 /// Elements of `DEVICES`: packets to a device with a larger index take the way through the stack.
 pub const DEVICES: u32 = 4096;
+/// Entries in each of `AFFINITY4` and `AFFINITY6` unless told otherwise: one for each client and service port.
+pub const AFFINITY: u32 = 65_536;
+/// Entries in each of `SOURCES4` and `SOURCES6` unless told otherwise: one for each prefix of a service port.
+pub const SOURCES: u32 = 65_536;
+/// Entries in each of `FRAGMENTS4` and `FRAGMENTS6`: datagrams of which fragments are on their way.
+pub const FRAGMENTS: u32 = 8_192;
+/// Bytes of `EVENTS`.
+pub const EVENT_BYTES: u32 = 1 << 18;

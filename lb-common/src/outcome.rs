@@ -3,6 +3,8 @@
 macro_rules! outcomes {
     ($($(#[doc = $doc:literal])+ $variant:ident = $number:literal, $name:literal;)+) => {
         /// Every reason by which a packet leaves the engine. The number is the index in `COUNTERS`.
+        ///
+        /// "Rejected" means dropped, and answered with an ICMP error as far as their rate allows.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u32)]
         pub enum Outcome { $($(#[doc = $doc])+ $variant = $number,)+ }
@@ -26,17 +28,17 @@ macro_rules! outcomes {
 outcomes! {
     /// Passed: neither IPv4 nor IPv6.
     NotIp = 0, "not_ip";
-    /// Passed: neither TCP nor UDP.
+    /// Passed: neither TCP nor UDP nor SCTP, nor ICMP that concerns a Service.
     NotBalanced = 1, "not_balanced";
-    /// Passed: a fragment; it has no ports, or not all of its bytes.
+    /// Passed: a fragment of a datagram whose first fragment was not seen, to an address that is no virtual IP.
     Fragment = 2, "fragment";
-    /// Passed: IPv6 with extension headers before the transport header.
+    /// Passed: more IPv6 extension headers, or longer ones, than the engine walks.
     ExtensionHeader = 3, "extension_header";
     /// Passed: shorter than its headers say, or headers that contradict each other.
     Malformed = 4, "malformed";
     /// Passed: addressed to no Service.
     NotOurs = 5, "not_ours";
-    /// Passed up, translated: the backend runs on this node.
+    /// Passed up, translated: the kernel routes it, because the backend or the client is on this node.
     Local = 6, "local";
     /// Passed up, not translated: the device hook hands it to the tc hook, where the kernel can resolve a
     /// neighbour.
@@ -47,15 +49,15 @@ outcomes! {
     Redirected = 9, "redirected";
     /// Sent, translated, through the kernel's neighbour resolution.
     Resolved = 10, "resolved";
-    /// A reply of a local backend, translated on its way out.
+    /// A reply to a client that kept its address, translated on its way out.
     Replied = 11, "replied";
-    /// Dropped: the Service has no endpoint for this traffic.
+    /// Rejected: the Service has no endpoint.
     NoBackend = 12, "no_backend";
-    /// Dropped: the hop limit would reach zero here.
+    /// Rejected: the hop limit would reach zero here.
     HopLimit = 13, "hop_limit";
-    /// Dropped: no free source port for this backend was found.
+    /// Rejected: no free source port for this backend was found.
     PortsExhausted = 14, "ports_exhausted";
-    /// Dropped: the flow table took no entry.
+    /// Rejected: the flow table took no entry.
     FlowTableFull = 15, "flow_table_full";
     /// Dropped: the frontend changed twice while the packet looked at it.
     Changing = 16, "changing";
@@ -67,8 +69,24 @@ outcomes! {
     NoRoute = 19, "no_route";
     /// Dropped: forwarding is off on the receiving device (`net.ipv4.ip_forward`, `net.ipv6.conf.*.forwarding`).
     ForwardingOff = 20, "forwarding_off";
-    /// Dropped: larger than the MTU of the way out.
+    /// Rejected: larger than the MTU of the way out.
     TooBig = 21, "too_big";
+    /// Dropped: the traffic policy keeps it on this node, and the node has no endpoint.
+    NoLocalBackend = 22, "no_local_backend";
+    /// Rejected: a port of a virtual IP that no Service has.
+    UnusedPort = 23, "unused_port";
+    /// Dropped: not from one of the Service's `loadBalancerSourceRanges`.
+    SourceRefused = 24, "source_refused";
+    /// Dropped: to a cluster IP from outside, which is not allowed.
+    FromOutside = 25, "from_outside";
+    /// Answered: an echo request to a virtual IP.
+    Echo = 26, "echo";
+    /// Dropped: a fragment to a virtual IP whose first fragment was not seen.
+    FragmentUnknown = 27, "fragment_unknown";
+    /// Dropped: an SCTP packet whose ports would have to change, for which its checksum would have to be made anew.
+    SctpPorts = 28, "sctp_ports";
+    /// Passed: addressed to another machine on the link.
+    OtherHost = 29, "other_host";
 }
 
 #[cfg(test)]

@@ -4,7 +4,10 @@
 use aya::Pod;
 
 use crate::bench::Template;
-use crate::{Backend, Flow, FlowKey, Frontend, FrontendKey, ServiceInfo, Settings, SlotLine};
+use crate::{
+    Affinity, AffinityKey, Backend, Device, Flow, FlowKey, Fragment, FragmentKey, Frontend, FrontendKey,
+    ServiceInfo, ServiceStats, Settings, SlotLine, SourceKey, Trace,
+};
 
 macro_rules! pod {
     ($($type:ty),+ $(,)?) => {
@@ -16,8 +19,11 @@ macro_rules! pod {
     };
 }
 
-pod!(Frontend, ServiceInfo, Settings, SlotLine, Template);
+pod!(Affinity, Device, Fragment, Frontend, ServiceInfo, ServiceStats, Settings, SlotLine, Template, Trace);
 pod!(FrontendKey<[u8; 4]>, FrontendKey<[u8; 16]>);
 pod!(Backend<[u8; 4]>, Backend<[u8; 16]>);
 pod!(FlowKey<[u8; 4]>, FlowKey<[u8; 16]>);
 pod!(Flow<[u8; 4]>, Flow<[u8; 16]>);
+pod!(AffinityKey<[u8; 4]>, AffinityKey<[u8; 16]>);
+pod!(FragmentKey<[u8; 4]>, FragmentKey<[u8; 16]>);
+pod!(SourceKey<[u8; 4]>, SourceKey<[u8; 16]>);

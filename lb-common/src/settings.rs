@@ -14,6 +14,19 @@ pub struct Settings {
     pub snat_port_first: u16,
     /// Last source port for translated flows, host byte order.
     pub snat_port_last: u16,
+    /// See [`SettingsFlags`].
+    pub flags: u32,
 }
 
-const _: () = assert!(size_of::<Settings>() == 24);
+/// Bits of [`Settings::flags`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SettingsFlags;
+
+impl SettingsFlags {
+    /// Echo requests to a virtual IP are answered.
+    pub const ECHO: u32 = 1;
+    /// `SOURCES4` or `SOURCES6` has prefixes of the cluster's own pods.
+    pub const CLUSTER_SOURCES: u32 = 2;
+}
+
+const _: () = assert!(size_of::<Settings>() == 28);

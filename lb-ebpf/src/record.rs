@@ -32,7 +32,7 @@ where
 {
     let settings = maps.settings().ok_or(Outcome::NoSourceAddress)?;
     let backend = &selection.backend;
-    let local = backend.local != 0;
+    let local = backend.is_local();
     // Field by field: a whole value would be on the stack twice.
     flow.source = if local { parsed.key.source } else { F::snat(&settings) };
     flow.destination = backend.address;

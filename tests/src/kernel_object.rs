@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
 use aya::programs::{ProgramInfo, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
-use lb_common::{Backend, Frontend, FrontendKey, Outcome, SLOTS_PER_LINE, SlotLine};
+use lb_common::{Backend, Device, DeviceFlags, Frontend, FrontendKey, Outcome, SLOTS_PER_LINE, SlotLine};
 use lb_ebpf::Family;
 use lb_ebpf::memory::{MemoryMaps, Tables};
 
@@ -130,9 +130,9 @@ impl KernelObject {
             line.backends.iter_mut().zip(chunk).for_each(|(slot, backend)| *slot = *backend);
             slots.set(index as u32, &line, 0)?;
         }
-        let mut devices = self.array::<u32>("DEVICES")?;
+        let mut devices = self.array::<Device>("DEVICES")?;
         for ifindex in [INGRESS, OTHER] {
-            devices.set(ifindex, &1_u32, 0)?;
+            devices.set(ifindex, &Device { flags: DeviceFlags::XDP_SENDS, mac: [0; 6] }, 0)?;
         }
         if let Some(settings) = maps.settings {
             self.array("SETTINGS")?.set(0, &settings, 0)?;

@@ -1,17 +1,21 @@
 //! Edge file: the BPF maps, who writes each, and the engine's view of them.
 
 use aya_ebpf::bindings::{BPF_ANY, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST};
-use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray};
+use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
 use lb_common::{
-    Backend, Flow, FlowKey, Frontend, FrontendKey, SLOTS_PER_LINE, ServiceInfo, Settings, SlotLine,
-    maps as sizes,
+    Affinity, AffinityKey, Backend, Device, DeviceFlags, Event, FILTER_WORDS, Flow, FlowKey, Fragment,
+    FragmentKey, Frontend, FrontendKey, SLOTS_PER_LINE, ServiceInfo, ServiceStats, Settings, SlotLine,
+    SourceKey, Trace, maps as sizes,
 };
 use lb_ebpf::{Maps, V4, V6, Verdict};
 
 const FRONTENDS: usize = sizes::FRONTENDS as usize;
 const BACKENDS: usize = sizes::BACKENDS as usize;
 const FLOWS: usize = sizes::FLOWS as usize;
+const AFFINITY: usize = sizes::AFFINITY as usize;
+const SOURCES: usize = sizes::SOURCES as usize;
+const FRAGMENTS: usize = sizes::FRAGMENTS as usize;
 const SLOT_LINES: usize = (sizes::SLOTS / SLOTS_PER_LINE) as usize;
 
 /// Address and port to Service. Written by the agent, one entry by one update: a packet sees the old or the new.
@@ -52,10 +56,48 @@ static SERVICES: HashMap<u32, ServiceInfo, { sizes::SERVICES as usize }, { BPF_F
 #[btf_map(pin_by_name)]
 static SETTINGS: Array<Settings, 1> = Array::new();
 
-/// Device index to 1 where the XDP program may send to that device. Written by the agent for its own devices: a driver
-/// that cannot send what another device's XDP program gives it drops it without a word.
+/// Device index to what the programs must know of it. Written by the agent, before it attaches a program there.
 #[btf_map(pin_by_name)]
-static DEVICES: Array<u32, { sizes::DEVICES as usize }> = Array::new();
+static DEVICES: Array<Device, { sizes::DEVICES as usize }> = Array::new();
+
+/// A bit for each address and port that may concern a Service. Bits are set by the agent, before the frontend is
+/// written, and never cleared.
+#[btf_map(pin_by_name)]
+static FILTER: Array<u64, { FILTER_WORDS as usize }, { BPF_F_MMAPABLE as usize }> = Array::new();
+
+/// Client and service to the backend that it got. Written by the programs, the whole entry by one update.
+#[btf_map(pin_by_name)]
+static AFFINITY4: LruHashMap<AffinityKey<[u8; 4]>, Affinity, AFFINITY> = LruHashMap::new();
+/// As `AFFINITY4`.
+#[btf_map(pin_by_name)]
+static AFFINITY6: LruHashMap<AffinityKey<[u8; 16]>, Affinity, AFFINITY> = LruHashMap::new();
+
+/// Prefixes that a Service allows, and those of the cluster's pods. Written by the agent, before a frontend asks for
+/// them.
+#[btf_map(pin_by_name)]
+static SOURCES4: LpmTrie<SourceKey<[u8; 4]>, u32, SOURCES> = LpmTrie::new();
+/// As `SOURCES4`.
+#[btf_map(pin_by_name)]
+static SOURCES6: LpmTrie<SourceKey<[u8; 16]>, u32, SOURCES> = LpmTrie::new();
+
+/// Datagram to its ports. Written by the programs at the first fragment.
+#[btf_map(pin_by_name)]
+static FRAGMENTS4: LruHashMap<FragmentKey<[u8; 4]>, Fragment, FRAGMENTS> = LruHashMap::new();
+/// As `FRAGMENTS4`.
+#[btf_map(pin_by_name)]
+static FRAGMENTS6: LruHashMap<FragmentKey<[u8; 16]>, Fragment, FRAGMENTS> = LruHashMap::new();
+
+/// Figures by service id. Written by the programs, each CPU its own.
+#[btf_map(pin_by_name)]
+static SERVICE_STATS: PerCpuArray<ServiceStats, { sizes::SERVICES as usize }> = PerCpuArray::new();
+
+/// Packets that somebody wants to see. Written by the programs, read by `weir trace`.
+#[btf_map(pin_by_name)]
+static EVENTS: RingBuf<Event, { sizes::EVENT_BYTES as usize }> = RingBuf::new();
+
+/// Which packets somebody wants to see. Written by `weir trace`.
+#[btf_map(pin_by_name)]
+static TRACE: Array<Trace, 1> = Array::new();
 
 /// Packets by outcome. Written by the programs, each CPU its own.
 #[btf_map(pin_by_name)]
@@ -64,6 +106,19 @@ static COUNTERS: PerCpuArray<u64, { sizes::COUNTERS as usize }> = PerCpuArray::n
 // The agent alone uses it: without a reference the linker would drop it.
 #[used]
 static KEEP_SERVICES: &(dyn Sync + 'static) = &SERVICES;
+#[used]
+static KEEP: [&(dyn Sync + 'static); 10] = [
+    &FILTER,
+    &AFFINITY4,
+    &AFFINITY6,
+    &SOURCES4,
+    &SOURCES6,
+    &FRAGMENTS4,
+    &FRAGMENTS6,
+    &SERVICE_STATS,
+    &EVENTS,
+    &TRACE,
+];
 
 /// Counts a packet.
 #[inline(always)]
@@ -78,7 +133,7 @@ pub(crate) fn count(verdict: Verdict) {
 /// Whether the XDP program may send to a device.
 #[inline(always)]
 pub(crate) fn sends_by_xdp(ifindex: u32) -> bool {
-    DEVICES.get(ifindex) == Some(&1)
+    DEVICES.get(ifindex).is_some_and(|device| device.flags & DeviceFlags::XDP_SENDS != 0)
 }
 
 /// The engine's view of the maps.

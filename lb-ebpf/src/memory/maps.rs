@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use lb_common::{Backend, Flow, FlowKey, Frontend, FrontendKey, Settings};
+use lb_common::{
+    Affinity, AffinityKey, Backend, Flow, FlowKey, Fragment, FragmentKey, Frontend, FrontendKey,
+    ServiceStats, Settings, SourceKey,
+};
 
 use crate::memory::InMemory;
 use crate::{Family, Maps, V4, V6};
@@ -25,6 +28,12 @@ pub struct Tables<F: Family> {
     pub backends: Vec<Backend<F::Address>>,
     /// `FLOWS4` or `FLOWS6`.
     pub flows: BTreeMap<FlowKey<F::Address>, Flow<F::Address>>,
+    /// `AFFINITY4` or `AFFINITY6`.
+    pub affinity: BTreeMap<AffinityKey<F::Address>, Affinity>,
+    /// `SOURCES4` or `SOURCES6`: keys with their prefix lengths, bits of the address only.
+    pub sources: Vec<(SourceKey<F::Address>, u32)>,
+    /// `FRAGMENTS4` or `FRAGMENTS6`.
+    pub fragments: BTreeMap<FragmentKey<F::Address>, Fragment>,
     /// Most entries in `flows`.
     pub flows_max: usize,
     /// What happens beyond that.
@@ -37,6 +46,9 @@ impl<F: Family> Default for Tables<F> {
             frontends: BTreeMap::new(),
             backends: Vec::new(),
             flows: BTreeMap::new(),
+            affinity: BTreeMap::new(),
+            sources: Vec::new(),
+            fragments: BTreeMap::new(),
             flows_max: lb_common::maps::FLOWS as usize,
             when_full: WhenFull::EvictOldest,
         }
@@ -52,6 +64,8 @@ pub struct MemoryMaps {
     pub v6: Tables<V6>,
     /// `SLOTS`, shared by both families.
     pub slots: Vec<u32>,
+    /// `SERVICE_STATS`, by service id.
+    pub stats: BTreeMap<u32, ServiceStats>,
     /// `SETTINGS`, once written.
     pub settings: Option<Settings>,
 }

@@ -103,14 +103,14 @@ impl Node {
                 address: F::address(*subnet, *host),
                 port: 8080_u16.to_be_bytes(),
                 state: BackendState::Active.to_u8(),
-                local: u8::from(*subnet == LOCAL),
+                flags: u8::from(*subnet == LOCAL),
                 service: id,
                 generation: 7,
             });
             self.maps.slots.push(backend_id);
         }
         let outside = Run { start, length: backends.len() as u32 };
-        let frontend = Frontend { service: id, outside, inside: Run::default(), affinity_timeout_s: 0 };
+        let frontend = Frontend { service: id, outside, ..Frontend::default() };
         let key = FrontendKey::new(F::address(VIPS, id as u16), PORT, protocol);
         F::tables(&mut self.maps).frontends.insert(key, frontend);
         self

@@ -61,18 +61,28 @@ fn try_load(pins: &Pins, capacity: &Capacity) -> Result<Ebpf, AttachError> {
 }
 
 /// All maps, by the names that they are pinned by.
-pub(super) const MAPS: [&str; 11] = [
+pub(super) const MAPS: [&str; 21] = [
+    "AFFINITY4",
+    "AFFINITY6",
     "BACKENDS4",
     "BACKENDS6",
     "COUNTERS",
     "DEVICES",
+    "EVENTS",
+    "FILTER",
     "FLOWS4",
     "FLOWS6",
+    "FRAGMENTS4",
+    "FRAGMENTS6",
     "FRONTENDS4",
     "FRONTENDS6",
     "SERVICES",
+    "SERVICE_STATS",
     "SETTINGS",
     "SLOTS",
+    "SOURCES4",
+    "SOURCES6",
+    "TRACE",
 ];
 
 /// The maps whose size is an option.

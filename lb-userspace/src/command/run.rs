@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use lb_common::DeviceFlags;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::{error, info, warn};
@@ -171,7 +172,10 @@ fn start(
     // Only a driver that runs XDP itself takes what XDP of another device sends.
     let native =
         |device: &&Device| attached.iter().any(|one| one.device == device.name && one.xdp == "native");
-    agent.tables.write_devices(&devices.iter().filter(native).map(|device| device.ifindex).collect())?;
+    let sends = lb_common::Device { flags: DeviceFlags::XDP_SENDS, mac: [0; 6] };
+    agent
+        .tables
+        .write_devices(&devices.iter().filter(native).map(|device| (device.ifindex, sends)).collect())?;
     info!(
         writes,
         milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),

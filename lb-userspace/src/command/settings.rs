@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use lb_common::Settings;
+use lb_common::{Settings, SettingsFlags};
 
 /// A range of ports, `FIRST-LAST`, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,7 @@ pub(super) fn settings(addresses: &[IpAddr], ports: PortRange) -> Settings {
         snat6: first6.unwrap_or_default(),
         snat_port_first: ports.first,
         snat_port_last: ports.last,
+        flags: SettingsFlags::ECHO,
     }
 }
 

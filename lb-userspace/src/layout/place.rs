@@ -90,6 +90,7 @@ impl Placing<'_> {
                 affinity_timeout_s: self.plan.affinity_timeout_s,
                 inside: run_of(frontend.inside),
                 outside: run_of(frontend.outside),
+                flags: 0,
             };
             frontends.insert(id, value);
         }

@@ -1,6 +1,6 @@
 //! The pinned maps as the agent writes them.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use aya::Pod;
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use lb_common::{
-    Address, Backend, FlowKey, Frontend, FrontendKey, SLOTS_PER_LINE, ServiceInfo, Settings, Text,
+    Address, Backend, Device, FlowKey, Frontend, FrontendKey, SLOTS_PER_LINE, ServiceInfo, Settings, Text,
 };
 
 use crate::apply::{WriteError, Writer};
@@ -68,7 +68,7 @@ pub struct Tables {
     backends4: Array<MapData, Backend<[u8; 4]>>,
     backends6: Array<MapData, Backend<[u8; 16]>>,
     settings: Array<MapData, Settings>,
-    devices: Array<MapData, u32>,
+    devices: Array<MapData, Device>,
     pub(super) backend_view4: MappedArray<Backend<[u8; 4]>>,
     pub(super) backend_view6: MappedArray<Backend<[u8; 16]>>,
     pub(super) slots: MappedArray<u32>,
@@ -126,15 +126,15 @@ impl Tables {
         Ok(true)
     }
 
-    /// Says which devices the XDP program may send to, and that it may to no other.
+    /// Says what the programs must know of devices, and that they know nothing of others.
     ///
     /// # Errors
     ///
     /// When the kernel refuses.
-    pub fn write_devices(&mut self, ifindexes: &BTreeSet<u32>) -> Result<(), MapsError> {
+    pub fn write_devices(&mut self, known: &BTreeMap<u32, Device>) -> Result<(), MapsError> {
         let failed = |source| MapsError::Read { name: "DEVICES", source };
         for ifindex in 0..self.devices.len() {
-            let wanted = u32::from(ifindexes.contains(&ifindex));
+            let wanted = known.get(&ifindex).copied().unwrap_or_default();
             if self.devices.get(&ifindex, 0).map_err(failed)? != wanted {
                 self.devices.set(ifindex, &wanted, 0).map_err(failed)?;
             }
@@ -214,7 +214,7 @@ fn backend<A: Address>(address: A, entry: &BackendEntry) -> Backend<A> {
         address,
         port: entry.at.port().to_be_bytes(),
         state: entry.state.to_u8(),
-        local: u8::from(entry.local),
+        flags: u8::from(entry.local),
         service: entry.service,
         generation: entry.generation,
     }

@@ -98,7 +98,7 @@ impl Loading {
                 let backend = BackendLayout {
                     id,
                     generation: entry.generation,
-                    local: entry.local != 0,
+                    local: entry.is_local(),
                     state: entry.state(),
                 };
                 layout.backends.insert(socket_address(entry.address, entry.port), backend);

@@ -159,7 +159,7 @@ fn fill<F: Net>(random: &mut Random, tables: &mut Tables<F>) {
             address: F::address(subnet, 256 + id),
             port: 8080_u16.to_be_bytes(),
             state: 1,
-            local: u8::from(subnet == LOCAL),
+            flags: u8::from(subnet == LOCAL),
             service: service_of(u32::from(id)),
             generation: random.below(5) as u32,
         });
@@ -186,7 +186,7 @@ fn change<F: Net>(random: &mut Random, tables: &mut Tables<F>) {
             0 => {
                 backend.generation += 1;
                 backend.address = F::address(random.one_of(&[REMOTE, NARROW]), 512 + id as u16);
-                backend.local = 0;
+                backend.flags = 0;
             }
             1 => backend.state = 2,
             2 => backend.state = 1,
