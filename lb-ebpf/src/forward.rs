@@ -33,29 +33,43 @@ where
         traffic_class: parsed.ip.traffic_class,
         length: parsed.ip.length,
     };
-    match host.route(&query) {
+    let route = host.route(&query);
+    match depart::<F, P, H>(packet, &route, host) {
+        Ok(verdict) => done(rewrite(packet, parsed, flow, 1), verdict),
+        Err(verdict) => verdict,
+    }
+}
+
+/// Writes the link header for a way out and gives the verdict; addresses and hop limit are the caller's to change.
+/// `Err` for a packet that does not go that way, and is as it was.
+#[inline(always)]
+pub(crate) fn depart<F, P, H>(packet: &mut P, route: &Route, host: &mut H) -> Result<Verdict, Verdict>
+where
+    F: Family,
+    P: Packet,
+    H: Host<F>,
+{
+    match *route {
         Route::Neighbour { ifindex, source, destination } => {
-            let verdict = if ifindex == host.ingress_ifindex() {
-                Verdict::new(Action::Transmit, Outcome::Transmitted, ifindex)
-            } else {
-                Verdict::new(Action::Redirect, Outcome::Redirected, ifindex)
-            };
             let Some(ethernet) = packet.header::<Ethernet>(0) else {
-                return Verdict::pass(Outcome::Malformed);
+                return Err(Verdict::pass(Outcome::Malformed));
             };
             ethernet.source = source;
             ethernet.destination = destination;
-            done(rewrite(packet, parsed, flow, 1), verdict)
+            Ok(if ifindex == host.ingress_ifindex() {
+                Verdict::new(Action::Transmit, Outcome::Transmitted, ifindex)
+            } else {
+                Verdict::new(Action::Redirect, Outcome::Redirected, ifindex)
+            })
         }
         Route::Unresolved { ifindex } if H::RESOLVES => {
-            let verdict = Verdict::new(Action::Resolve, Outcome::Resolved, ifindex);
-            done(rewrite(packet, parsed, flow, 1), verdict)
+            Ok(Verdict::new(Action::Resolve, Outcome::Resolved, ifindex))
         }
-        Route::TooBig if H::RESOLVES => Verdict::drop(Outcome::TooBig),
+        Route::TooBig { mtu } if H::RESOLVES => Err(Verdict::too_big(mtu)),
         // Left untouched for the hook that can resolve, and that sees packets as the stack merged them.
-        Route::Unresolved { .. } | Route::TooBig => Verdict::pass(Outcome::Deferred),
-        Route::ForwardingOff => Verdict::drop(Outcome::ForwardingOff),
-        Route::Unreachable => Verdict::drop(Outcome::NoRoute),
+        Route::Unresolved { .. } | Route::TooBig { .. } => Err(Verdict::pass(Outcome::Deferred)),
+        Route::ForwardingOff => Err(Verdict::drop(Outcome::ForwardingOff)),
+        Route::Unreachable => Err(Verdict::drop(Outcome::NoRoute)),
     }
 }
 

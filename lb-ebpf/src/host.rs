@@ -35,7 +35,10 @@ pub enum Route {
         ifindex: u32,
     },
     /// The packet is larger than the MTU of the way.
-    TooBig,
+    TooBig {
+        /// Largest packet of the way, from its IP header on, bytes.
+        mtu: u16,
+    },
     /// Forwarding is switched off on the receiving device.
     ForwardingOff,
     /// There is no way.
@@ -46,6 +49,12 @@ pub enum Route {
 pub trait Host<F: Family> {
     /// Whether this hook can send a packet whose neighbour is not resolved yet.
     const RESOLVES: bool;
+
+    /// Whether what this hook sees comes from inside: from a workload of this node.
+    fn inside(&self) -> bool;
+
+    /// Whether one more ICMP message may be sent in answer; it counts as sent.
+    fn may_answer(&mut self) -> bool;
 
     /// Seconds since boot (`CLOCK_MONOTONIC`); it wraps after 136 years.
     fn now_s(&mut self) -> u32;

@@ -29,7 +29,8 @@ pub fn weir_xdp(ctx: XdpContext) -> u32 {
     match verdict.action() {
         // Only a hook that resolves neighbours answers `Resolve`; the stack would be the place for it.
         Action::Pass | Action::Resolve => xdp_action::XDP_PASS,
-        Action::Drop => xdp_action::XDP_DROP,
+        // The engine has made an answer, or a drop, of what it rejects.
+        Action::Drop | Action::Reject => xdp_action::XDP_DROP,
         Action::Transmit => xdp_action::XDP_TX,
         Action::Redirect => redirect(verdict.ifindex()),
     }
@@ -43,8 +44,9 @@ pub fn weir_tc_ingress(ctx: TcContext) -> i32 {
     count(verdict);
     match verdict.action() {
         Action::Pass => TC_ACT_UNSPEC,
-        // This hook's routes are never `Neighbour`, so it neither transmits nor redirects without resolving.
-        Action::Drop | Action::Transmit => TC_ACT_SHOT,
+        Action::Drop | Action::Reject => TC_ACT_SHOT,
+        // This hook's routes are never `Neighbour`: what it sends back is an answer.
+        Action::Transmit => packet.send_back(),
         Action::Redirect | Action::Resolve => packet.redirect_neighbour(verdict.ifindex()),
     }
 }
@@ -57,7 +59,7 @@ pub fn weir_tc_egress(ctx: TcContext) -> i32 {
     match verdict.action() {
         Action::Pass => TC_ACT_UNSPEC,
         // Egress only translates.
-        Action::Drop | Action::Transmit | Action::Redirect | Action::Resolve => TC_ACT_SHOT,
+        Action::Drop | Action::Transmit | Action::Redirect | Action::Resolve | Action::Reject => TC_ACT_SHOT,
     }
 }
 

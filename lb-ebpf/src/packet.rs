@@ -27,6 +27,13 @@ pub trait Packet {
     where
         T: FromBytes + IntoBytes + KnownLayout + Immutable;
 
+    /// Length from the Ethernet header on, bytes.
+    fn length(&mut self) -> u32;
+
+    /// Cuts the packet to its first `keep` bytes and then puts `grow` bytes in front of them, whose content is not
+    /// defined. `keep` is not more than the length. `None` when the hook refuses; the packet is then of no use.
+    fn reshape(&mut self, keep: u32, grow: u32) -> Option<()>;
+
     /// Applies `update`; `None` when the packet ends before the field does.
     ///
     /// Where a checksum may be left to hardware the field holds only part of the sum, which the hook knows.

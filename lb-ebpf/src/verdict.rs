@@ -15,6 +15,8 @@ pub enum Action {
     Redirect,
     /// Send it out of the device of the verdict after the kernel has resolved the neighbour.
     Resolve,
+    /// Answer it with an ICMP error. Never leaves the engine, which makes it `Transmit` or `Drop`.
+    Reject,
 }
 
 /// An action, the reason that is counted, and the device where the action needs one.
@@ -41,6 +43,18 @@ impl Verdict {
         Self::new(Action::Drop, outcome, 0)
     }
 
+    /// Drops the packet and answers with an ICMP error, as far as their rate allows.
+    #[inline(always)]
+    pub(crate) const fn reject(outcome: Outcome) -> Self {
+        Self::new(Action::Reject, outcome, 0)
+    }
+
+    /// Rejects a packet that is larger than the way out takes.
+    #[inline(always)]
+    pub(crate) const fn too_big(mtu: u16) -> Self {
+        Self::new(Action::Reject, Outcome::TooBig, mtu as u32)
+    }
+
     /// An action by way of a device, or of none when `ifindex` is zero.
     #[inline(always)]
     pub const fn new(action: Action, outcome: Outcome, ifindex: u32) -> Self {
@@ -55,6 +69,7 @@ impl Verdict {
             2 => Action::Transmit,
             3 => Action::Redirect,
             4 => Action::Resolve,
+            5 => Action::Reject,
             _ => Action::Pass,
         }
     }
@@ -93,7 +108,9 @@ mod tests {
 
     #[test]
     fn a_verdict_gives_its_parts_back() {
-        for action in [Action::Pass, Action::Drop, Action::Transmit, Action::Redirect, Action::Resolve] {
+        for action in
+            [Action::Pass, Action::Drop, Action::Transmit, Action::Redirect, Action::Resolve, Action::Reject]
+        {
             for outcome in Outcome::ALL {
                 let verdict = Verdict::new(action, *outcome, u32::MAX);
                 assert_eq!(

@@ -93,8 +93,13 @@ fn the_way_out_decides<F: Net>(protocol: u8) {
         for way in &mut node.host.ways {
             (way.route, way.mtu) = (route, mtu);
         }
-        let mut resolving =
-            TableHost::<true> { now_s: 1, ingress_ifindex: INGRESS, ways: node.host.ways.clone() };
+        let mut resolving = TableHost::<true> {
+            inside: false,
+            answers: u32::MAX,
+            now_s: 1,
+            ingress_ifindex: INGRESS,
+            ways: node.host.ways.clone(),
+        };
         let original = segment::<F>(protocol, (1, 1)).build();
         let mut packet = original.clone();
         let verdict = node.ingress(&mut packet);

@@ -67,7 +67,10 @@ pub(crate) fn route<F: Fib>(ctx: *mut c_void, ifindex: u32, length: u16, query: 
             Route::Neighbour { ifindex: params.ifindex, source: macs.smac, destination: macs.dmac }
         }
         BPF_FIB_LKUP_RET_NO_NEIGH => Route::Unresolved { ifindex: params.ifindex },
-        BPF_FIB_LKUP_RET_FRAG_NEEDED => Route::TooBig,
+        BPF_FIB_LKUP_RET_FRAG_NEEDED => {
+            // SAFETY: the lookup wrote the MTU over the length (Linux 5.12).
+            Route::TooBig { mtu: unsafe { params.__bindgen_anon_1.mtu_result } }
+        }
         BPF_FIB_LKUP_RET_FWD_DISABLED => Route::ForwardingOff,
         // Among these are routes with an encapsulation of their own, for which the kernel names no device.
         _ => Route::Unreachable,

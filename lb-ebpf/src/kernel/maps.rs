@@ -10,6 +10,8 @@ use lb_common::{
 };
 use lb_ebpf::{Maps, V4, V6, Verdict};
 
+use crate::kernel::clock::now_s;
+
 const FRONTENDS: usize = sizes::FRONTENDS as usize;
 const BACKENDS: usize = sizes::BACKENDS as usize;
 const FLOWS: usize = sizes::FLOWS as usize;
@@ -128,6 +130,36 @@ pub(crate) fn count(verdict: Verdict) {
         // interleave within a statement that matters to a counter.
         unsafe { *counter += 1 };
     }
+}
+
+/// ICMP messages that this CPU has sent in answer in a second. Written by the programs, each CPU its own.
+#[btf_map]
+static ANSWERS: PerCpuArray<Answers, 1> = PerCpuArray::new();
+
+/// Value of `ANSWERS`.
+#[repr(C)]
+pub(crate) struct Answers {
+    /// The second.
+    now_s: u32,
+    /// How many in it.
+    count: u32,
+}
+
+/// Answers that a CPU sends in a second: the kernel's own limit for all (`net.ipv4.icmp_msgs_per_sec`).
+const ANSWERS_MAX: u32 = 1000;
+
+/// Whether this CPU may send one more answer.
+#[inline(always)]
+pub(crate) fn may_answer() -> bool {
+    let Some(answers) = ANSWERS.get_ptr_mut(0) else { return false };
+    // SAFETY: the pointer is this CPU's element, valid while the program runs.
+    let answers = unsafe { &mut *answers };
+    let now_s = now_s();
+    if answers.now_s != now_s {
+        *answers = Answers { now_s, count: 0 };
+    }
+    answers.count += 1;
+    answers.count <= ANSWERS_MAX
 }
 
 /// Whether the XDP program may send to a device.

@@ -4,7 +4,9 @@ use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{
     __sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, bpf_hdr_start_off::BPF_HDR_START_NET,
 };
-use aya_ebpf::helpers::{bpf_redirect_neigh, bpf_skb_load_bytes_relative};
+use aya_ebpf::helpers::{
+    bpf_redirect, bpf_redirect_neigh, bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_load_bytes_relative,
+};
 use aya_ebpf::programs::TcContext;
 use lb_ebpf::headers::{ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet};
 use lb_ebpf::{Host, L4Update, Packet, Route, RouteQuery};
@@ -12,6 +14,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::kernel::clock::{now_s, tick};
 use crate::kernel::fib::{Fib, route};
+use crate::kernel::maps::may_answer;
 
 /// Longest run of headers that the engine reads: Ethernet, an IPv4 header with options, TCP.
 const HEADERS: u32 = 14 + 60 + 20;
@@ -43,6 +46,13 @@ impl<'a> TcPacket<'a> {
 }
 
 impl TcPacket<'_> {
+    /// Sends the packet out of the device that it came in by.
+    #[inline(always)]
+    pub(crate) fn send_back(self) -> i32 {
+        // SAFETY: the helper only notes the device for when the program returns.
+        (unsafe { bpf_redirect(ifindex(self.ctx), 0) }) as i32
+    }
+
     /// Sends the packet out of a device by way of the kernel's neighbour table, which replaces an Ethernet header:
     /// a packet that lacks one is given room for it.
     #[inline(always)]
@@ -126,6 +136,31 @@ impl Packet for TcPacket<'_> {
         read(self.ctx, offset - self.missing)
     }
 
+    #[inline(always)]
+    fn length(&mut self) -> u32 {
+        self.ctx.len() + self.missing as u32
+    }
+
+    #[inline(always)]
+    fn reshape(&mut self, keep: u32, grow: u32) -> Option<()> {
+        if self.missing != 0 {
+            // Without a link header there is nobody to send it back to.
+            return None;
+        }
+        // SAFETY: both helpers check their arguments, and every reference into the packet ended before.
+        let code = unsafe {
+            match bpf_skb_change_tail(self.ctx.as_ptr().cast(), keep, 0) {
+                0 => bpf_skb_change_head(self.ctx.as_ptr().cast(), grow, 0),
+                refused => refused,
+            }
+        };
+        let wanted = self.ctx.len().min(HEADERS);
+        if ((self.ctx.data_end() - self.ctx.data()) as u32) < wanted {
+            let _pulled = self.ctx.pull_data(wanted);
+        }
+        (code == 0).then_some(())
+    }
+
     /// The helper knows whether the field holds a whole checksum, or what the device shall complete.
     #[inline(always)]
     fn update_l4(&mut self, update: &L4Update) -> Option<()> {
@@ -141,6 +176,16 @@ pub(crate) struct TcHost<'a>(pub(crate) &'a TcContext);
 
 impl<F: Fib> Host<F> for TcHost<'_> {
     const RESOLVES: bool = true;
+
+    #[inline(always)]
+    fn inside(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn may_answer(&mut self) -> bool {
+        may_answer()
+    }
 
     #[inline(always)]
     fn now_s(&mut self) -> u32 {

@@ -2,14 +2,14 @@
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::xdp_action;
-use aya_ebpf::helpers::bpf_redirect;
+use aya_ebpf::helpers::{bpf_redirect, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
 use aya_ebpf::programs::XdpContext;
 use lb_ebpf::{Host, L4Update, Packet, Route, RouteQuery, update_complete};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::kernel::clock::{now_s, tick};
 use crate::kernel::fib::{Fib, route};
-use crate::kernel::maps::sends_by_xdp;
+use crate::kernel::maps::{may_answer, sends_by_xdp};
 
 /// A frame before the stack.
 pub(crate) struct XdpPacket<'a>(pub(crate) &'a XdpContext);
@@ -31,6 +31,25 @@ impl Packet for XdpPacket<'_> {
     }
 
     #[inline(always)]
+    fn length(&mut self) -> u32 {
+        // SAFETY: the helper only reads the context, of which this is one.
+        (unsafe { bpf_xdp_get_buff_len(self.0.as_ptr().cast()) }) as u32
+    }
+
+    #[inline(always)]
+    fn reshape(&mut self, keep: u32, grow: u32) -> Option<()> {
+        let cut = keep.wrapping_sub(Packet::length(self)) as i32;
+        // SAFETY: both helpers check their arguments, and every reference into the packet ended before.
+        let code = unsafe {
+            match bpf_xdp_adjust_tail(self.0.as_ptr().cast(), cut) {
+                0 => bpf_xdp_adjust_head(self.0.as_ptr().cast(), 0_i32.wrapping_sub(grow as i32)),
+                refused => refused,
+            }
+        };
+        (code == 0).then_some(())
+    }
+
+    #[inline(always)]
     fn update_l4(&mut self, update: &L4Update) -> Option<()> {
         update_complete(self, update)
     }
@@ -41,6 +60,16 @@ pub(crate) struct XdpHost<'a>(pub(crate) &'a XdpContext);
 
 impl<F: Fib> Host<F> for XdpHost<'_> {
     const RESOLVES: bool = false;
+
+    #[inline(always)]
+    fn inside(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn may_answer(&mut self) -> bool {
+        may_answer()
+    }
 
     #[inline(always)]
     fn now_s(&mut self) -> u32 {

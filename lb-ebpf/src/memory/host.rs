@@ -24,6 +24,10 @@ pub struct Way {
 pub struct TableHost<const RESOLVES: bool> {
     /// Seconds since boot.
     pub now_s: u32,
+    /// Whether packets come from a workload of this node.
+    pub inside: bool,
+    /// How many ICMP messages may still be sent in answer.
+    pub answers: u32,
     /// Index of the device that packets come in by.
     pub ingress_ifindex: u32,
     /// The routing table, in any order: the longest prefix wins.
@@ -45,6 +49,16 @@ impl Way {
 impl<F: InMemory, const RESOLVES: bool> Host<F> for TableHost<RESOLVES> {
     const RESOLVES: bool = RESOLVES;
 
+    fn inside(&self) -> bool {
+        self.inside
+    }
+
+    fn may_answer(&mut self) -> bool {
+        let may = self.answers > 0;
+        self.answers = self.answers.saturating_sub(1);
+        may
+    }
+
     fn now_s(&mut self) -> u32 {
         self.now_s
     }
@@ -65,7 +79,9 @@ impl<F: InMemory, const RESOLVES: bool> Host<F> for TableHost<RESOLVES> {
             None => Route::Unreachable,
             // As the kernel does, the size is looked at before the neighbour, and not where there is no way.
             Some(way) => match way.route {
-                Route::Neighbour { .. } | Route::Unresolved { .. } if query.length > way.mtu => Route::TooBig,
+                Route::Neighbour { .. } | Route::Unresolved { .. } if query.length > way.mtu => {
+                    Route::TooBig { mtu: way.mtu }
+                }
                 Route::Neighbour { ifindex, .. } if RESOLVES => Route::Unresolved { ifindex },
                 route => route,
             },

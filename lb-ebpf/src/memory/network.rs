@@ -89,7 +89,10 @@ impl Node {
         maps.settings = Some(settings);
         maps.v4.backends.push(Backend::FREE);
         maps.v6.backends.push(Backend::FREE);
-        Self { maps, host: TableHost { now_s: 100, ingress_ifindex: INGRESS, ways } }
+        Self {
+            maps,
+            host: TableHost { now_s: 100, inside: false, answers: u32::MAX, ingress_ifindex: INGRESS, ways },
+        }
     }
 
     /// Adds the Service `id` for `protocol` at VIP `id`, with one slot for each of `backends`: (subnet, host).

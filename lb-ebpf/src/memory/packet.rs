@@ -65,6 +65,16 @@ impl Packet for BufferPacket {
         T::mut_from_prefix(bytes.get_mut(offset..)?).ok().map(|(header, _)| header)
     }
 
+    fn length(&mut self) -> u32 {
+        self.length as u32
+    }
+
+    fn reshape(&mut self, keep: u32, grow: u32) -> Option<()> {
+        let kept = self.bytes().get(..keep as usize)?;
+        *self = Self::new(&[&vec![0; grow as usize], kept].concat());
+        Some(())
+    }
+
     fn update_l4(&mut self, update: &L4Update) -> Option<()> {
         update_complete(self, update)
     }

@@ -59,8 +59,20 @@ fn compare(seed: u64) {
     let mut both = Both {
         kernel: KernelObject::load(SIZES).expect("the object loads"),
         maps: world.maps.clone(),
-        device: TableHost { now_s: 1, ingress_ifindex: INGRESS, ways: ways(false) },
-        stack: TableHost { now_s: 1, ingress_ifindex: INGRESS, ways: ways(true) },
+        device: TableHost {
+            now_s: 1,
+            inside: false,
+            answers: u32::MAX,
+            ingress_ifindex: INGRESS,
+            ways: ways(false),
+        },
+        stack: TableHost {
+            now_s: 1,
+            inside: false,
+            answers: u32::MAX,
+            ingress_ifindex: INGRESS,
+            ways: ways(true),
+        },
     };
     both.kernel.fill(&both.maps).expect("the maps take what the world has");
     let mut outcomes = BTreeMap::<(Hook, Outcome), u64>::new();
