@@ -5,6 +5,7 @@ use lb_common::{Address, BackendState, Flow, FlowFlags, FlowKey, FlowState, prot
 use crate::lifetime::is_over;
 use crate::parse::Parsed;
 use crate::select::frontend_key;
+use crate::work::Work;
 use crate::{Family, Host, Maps};
 
 /// Fills in what packets of this 5-tuple become, and answers whether they are part of a flow whose backend may
@@ -14,19 +15,15 @@ use crate::{Family, Host, Maps};
 /// connections end in order; a SYN only while the connection is not yet established and its backend still takes
 /// new ones, so that a reused port is a new connection and a retransmitted SYN is not. A forward datagram is part
 /// of its flow while the backend has the generation that the flow was made with. A flow that was silent for too long
-/// is over.
+/// is over. SCTP is as TCP.
 #[inline(always)]
-pub(crate) fn established<F, M, H>(
-    parsed: &Parsed<F>,
-    maps: &mut M,
-    host: &mut H,
-    flow: &mut Flow<F::Address>,
-) -> bool
+pub(crate) fn established<F, M, H>(work: &mut Work<F>, maps: &mut M, host: &mut H) -> bool
 where
     F: Family,
     M: Maps<F>,
     H: Host<F>,
 {
+    let Work { parsed, flow, .. } = work;
     match maps.flow(&parsed.key) {
         Some(entry) => *flow = *entry,
         None => return false,
@@ -46,6 +43,10 @@ where
     let new_second = flow.last_seen_s != now_s;
     if new_second && !still_addressed(&parsed.key, flow, maps) {
         return false;
+    }
+    // The way out is asked for anew in every tick.
+    if flow.tick != tick {
+        flow.ifindex = 0;
     }
     // A backend that repeats its SYN-ACK does not keep a connection young that no client confirms.
     if unconfirmed(&parsed.key, flow) && flow.state == state {
@@ -74,7 +75,7 @@ fn still_addressed<F: Family, M: Maps<F>>(
 /// Whether this is the answer to a connection that is not open yet.
 #[inline(always)]
 fn unconfirmed<A: Address>(key: &FlowKey<A>, flow: &Flow<A>) -> bool {
-    key.protocol == protocol::TCP
+    key.protocol != protocol::UDP
         && flow.flags & FlowFlags::FORWARD == 0
         && flow.state == FlowState::New.to_u8()
 }
@@ -104,6 +105,10 @@ fn live<F: Family, M: Maps<F>>(flow: &Flow<F::Address>, maps: &mut M) -> Option<
 fn next_state<F: Family>(flow: &Flow<F::Address>, parsed: &Parsed<F>) -> FlowState {
     let forward = flow.flags & FlowFlags::FORWARD != 0;
     let state = FlowState::from_u8(flow.state);
+    // Only the first fragment of a segment says what it does.
+    if parsed.part.is_later() {
+        return state;
+    }
     if parsed.resets() {
         return FlowState::Closed;
     }
@@ -144,6 +149,7 @@ where
         entry.last_seen_s = flow.last_seen_s;
         entry.tick = flow.tick;
         entry.state = flow.state;
+        entry.ifindex = flow.ifindex;
     }
     if !changed {
         return true;

@@ -5,27 +5,55 @@ use lb_common::{Flow, FlowFlags, Outcome};
 use crate::headers::Ethernet;
 use crate::parse::Parsed;
 use crate::rewrite::rewrite;
-use crate::{Action, Family, Host, Packet, Route, RouteQuery, Verdict};
+use crate::work::Work;
+use crate::{Action, Family, Host, Maps, Packet, Route, RouteQuery, Verdict};
 
-/// Sends the packet on as `flow` says.
+/// Sends the packet on as its flow says.
 #[inline(always)]
-pub(crate) fn forward<F, P, H>(
-    packet: &mut P,
-    parsed: &Parsed<F>,
-    flow: &Flow<F::Address>,
-    host: &mut H,
-) -> Verdict
+pub(crate) fn forward<F, P, M, H>(packet: &mut P, work: &mut Work<F>, maps: &mut M, host: &mut H) -> Verdict
 where
     F: Family,
     P: Packet,
+    M: Maps<F>,
     H: Host<F>,
 {
+    let Work { parsed, flow, .. } = work;
     if flow.flags & FlowFlags::LOCAL != 0 {
-        // The kernel routes it to the endpoint, and lowers the hop limit there.
+        // The kernel routes it, and lowers the hop limit there.
         return done(rewrite(packet, parsed, flow, 0), Verdict::pass(Outcome::Local));
     }
     if parsed.ip.hop_limit <= 1 {
-        return Verdict::drop(Outcome::HopLimit);
+        return Verdict::reject(Outcome::HopLimit);
+    }
+    // A way out depends on tags that a frame has, and would get others: the device of the tag sends it on.
+    if parsed.is_tagged() {
+        return Verdict::pass(Outcome::Deferred);
+    }
+    let route = way_out(parsed, flow, maps, host);
+    match depart::<F, P, H>(packet, &route, host) {
+        Ok(verdict) => done(rewrite(packet, parsed, flow, 1), verdict),
+        Err(verdict) => verdict,
+    }
+}
+
+/// The way out: the one that the flow has kept since the tick began, or a fresh look at the routing table.
+#[inline(always)]
+fn way_out<F, M, H>(parsed: &Parsed<F>, flow: &mut Flow<F::Address>, maps: &mut M, host: &mut H) -> Route
+where
+    F: Family,
+    M: Maps<F>,
+    H: Host<F>,
+{
+    if flow.ifindex != 0
+        && parsed.ip.length <= flow.mtu
+        && let Some(source) = host.mac(flow.ifindex)
+    {
+        return Route::Neighbour {
+            ifindex: flow.ifindex,
+            source,
+            destination: flow.neighbour,
+            mtu: flow.mtu,
+        };
     }
     let query = RouteQuery::<F> {
         flow,
@@ -34,10 +62,15 @@ where
         length: parsed.ip.length,
     };
     let route = host.route(&query);
-    match depart::<F, P, H>(packet, &route, host) {
-        Ok(verdict) => done(rewrite(packet, parsed, flow, 1), verdict),
-        Err(verdict) => verdict,
+    if let Route::Neighbour { ifindex, destination, mtu, .. } = route
+        && let Some(entry) = maps.flow(&parsed.key)
+    {
+        // Two CPUs may do so at once: they write the same, but for the moment in which the way changes.
+        entry.ifindex = ifindex;
+        entry.neighbour = destination;
+        entry.mtu = mtu;
     }
+    route
 }
 
 /// Writes the link header for a way out and gives the verdict; addresses and hop limit are the caller's to change.
@@ -50,7 +83,7 @@ where
     H: Host<F>,
 {
     match *route {
-        Route::Neighbour { ifindex, source, destination } => {
+        Route::Neighbour { ifindex, source, destination, .. } => {
             let Some(ethernet) = packet.header::<Ethernet>(0) else {
                 return Err(Verdict::pass(Outcome::Malformed));
             };

@@ -20,6 +20,10 @@ macro_rules! header {
 pub const ETHERNET_BYTES: usize = size_of::<Ethernet>();
 /// EtherType of IPv4.
 pub const ETHERTYPE_IPV4: [u8; 2] = [0x08, 0x00];
+/// EtherType of a VLAN tag (IEEE 802.1Q).
+pub const ETHERTYPE_VLAN: [u8; 2] = [0x81, 0x00];
+/// EtherType of the outer of two VLAN tags (IEEE 802.1ad).
+pub const ETHERTYPE_QINQ: [u8; 2] = [0x88, 0xa8];
 /// EtherType of IPv6.
 pub const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
 
@@ -80,7 +84,49 @@ header! {
 }
 
 header! {
-    /// The ports, which TCP and UDP have in the same place.
+    /// An IPv6 extension header, as far as any of them is read (RFC 8200 section 4).
+    Extension, 8 {
+        /// Next header.
+        next_header: u8,
+        /// Length in words of eight bytes behind the first eight; no length in a fragment header.
+        length: u8,
+        /// Of a fragment header: offset in the upper thirteen bits, and "more fragments" in the lowest.
+        fragment: [u8; 2],
+        /// Of a fragment header: identification.
+        identification: [u8; 4],
+    }
+}
+
+header! {
+    /// A VLAN tag (IEEE 802.1Q) behind an EtherType that announces it.
+    Vlan, 4 {
+        /// Priority and VLAN identifier.
+        tag: [u8; 2],
+        /// EtherType of what follows.
+        ethertype: [u8; 2],
+    }
+}
+
+header! {
+    /// SCTP, with the first chunk's type (RFC 9260 section 3).
+    Sctp, 16 {
+        /// Ports.
+        ports: Ports,
+        /// Verification tag.
+        tag: [u8; 4],
+        /// CRC32c over this header and the chunks, and over no address.
+        checksum: [u8; 4],
+        /// Type of the first chunk.
+        chunk: u8,
+        /// Flags of the first chunk.
+        chunk_flags: u8,
+        /// Length of the first chunk.
+        chunk_length: [u8; 2],
+    }
+}
+
+header! {
+    /// The ports, which TCP, UDP and SCTP have in the same place.
     Ports, 4 {
         /// Source port.
         source: [u8; 2],
@@ -120,6 +166,16 @@ header! {
         length: [u8; 2],
         /// Checksum; zero means none.
         checksum: [u8; 2],
+    }
+}
+
+header! {
+    /// The first bytes of an ICMP or ICMPv6 message.
+    IcmpType, 2 {
+        /// Type.
+        kind: u8,
+        /// Code.
+        code: u8,
     }
 }
 

@@ -28,6 +28,8 @@ pub enum Route {
         source: [u8; 6],
         /// Ethernet destination.
         destination: [u8; 6],
+        /// Largest packet of the way, from its IP header on, bytes; zero where it is not known.
+        mtu: u16,
     },
     /// By this device, whose neighbour the kernel must still resolve.
     Unresolved {
@@ -64,6 +66,12 @@ pub trait Host<F: Family> {
 
     /// Index of the device that the packet came in by.
     fn ingress_ifindex(&mut self) -> u32;
+
+    /// Whether a frame with this Ethernet destination is for this machine.
+    fn is_addressed(&mut self, destination: [u8; 6]) -> bool;
+
+    /// Ethernet address of a device that this hook may send to without asking for the way; `None` where it must ask.
+    fn mac(&mut self, ifindex: u32) -> Option<[u8; 6]>;
 
     /// The way out for a packet.
     fn route(&mut self, query: &RouteQuery<'_, F>) -> Route;

@@ -1,7 +1,7 @@
 //! The packet engine: bytes in, verdict and bytes out.
 //!
 //! The modules follow a packet: [`headers`] and [`parse`] read it, [`flow`] looks for what it became last time,
-//! [`select`] chooses a backend when there is nothing to look back on, [`record`] remembers both directions,
+//! [`unusual`] reads what [`parse`] does not, [`select`] chooses a backend when there is nothing to look back on, [`record`] remembers both directions,
 //! [`rewrite`] changes the bytes, [`forward`] finds the way out, and [`engine`] is the order of these steps.
 //!
 //! What differs between hooks, and between the kernel and the host, is behind three traits: [`Packet`], [`Maps`]
@@ -16,6 +16,7 @@ mod flow;
 mod forward;
 pub mod headers;
 mod host;
+mod icmp;
 pub mod lifetime;
 mod maps;
 #[cfg(feature = "memory")]
@@ -25,12 +26,15 @@ mod parse;
 mod record;
 mod rewrite;
 pub mod select;
+mod unusual;
 mod verdict;
+mod work;
 
 pub use engine::{egress, ingress};
-pub use family::{Family, V4, V6};
+pub use family::{Family, IpFields, Part, V4, V6};
 pub use host::{Host, Route, RouteQuery};
 pub use maps::Maps;
 pub use packet::{L4Update, Packet};
 pub use rewrite::update_complete;
 pub use verdict::{Action, Verdict};
+pub use work::Scratch;

@@ -3,6 +3,7 @@
 //! A program does one thing: it maps the engine's verdict to the action of its hook.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 #![expect(unreachable_pub, missing_docs, reason = "the program macros repeat what the loader must see")]
 #![expect(
     clippy::needless_pass_by_value,
@@ -15,16 +16,18 @@ mod kernel;
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action};
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
+use lb_common::Hook;
 use lb_ebpf::{Action, egress, ingress};
 
-use kernel::maps::{Tables, count};
-use kernel::tc::{TcHost, TcPacket};
+use kernel::maps::{Tables, count, scratch};
+use kernel::tc::{TcHost, TcPacket, is_tagged};
 use kernel::xdp::{XdpHost, XdpPacket, redirect};
 
 /// Packets that arrive at a device of the node, before the stack.
 #[xdp(frags)]
 pub fn weir_xdp(ctx: XdpContext) -> u32 {
-    let verdict = ingress(&mut XdpPacket(&ctx), &mut Tables, &mut XdpHost(&ctx));
+    let Some(scratch) = scratch(Hook::XDP) else { return xdp_action::XDP_ABORTED };
+    let verdict = ingress(&mut XdpPacket(&ctx), &mut Tables, &mut XdpHost(&ctx), scratch);
     count(verdict);
     match verdict.action() {
         // Only a hook that resolves neighbours answers `Resolve`; the stack would be the place for it.
@@ -39,8 +42,24 @@ pub fn weir_xdp(ctx: XdpContext) -> u32 {
 /// Packets that arrive at a device of the node and that the program before left to the stack.
 #[classifier]
 pub fn weir_tc_ingress(ctx: TcContext) -> i32 {
-    let mut packet = TcPacket::new(&ctx);
-    let verdict = ingress(&mut packet, &mut Tables, &mut TcHost(&ctx));
+    tc_ingress::<false>(&ctx, Hook::TC_INGRESS)
+}
+
+/// Packets that come from a workload of this node.
+#[classifier]
+pub fn weir_tc_workload(ctx: TcContext) -> i32 {
+    tc_ingress::<true>(&ctx, Hook::TC_WORKLOAD)
+}
+
+#[inline(always)]
+fn tc_ingress<const WORKLOAD: bool>(ctx: &TcContext, hook: u8) -> i32 {
+    // The device of the tag sees the packet next, and what it sends on has no tag that it should not have.
+    if is_tagged(ctx) {
+        return TC_ACT_UNSPEC;
+    }
+    let Some(scratch) = scratch(hook) else { return TC_ACT_SHOT };
+    let mut packet = TcPacket::new(ctx);
+    let verdict = ingress(&mut packet, &mut Tables, &mut TcHost::<WORKLOAD>(ctx), scratch);
     count(verdict);
     match verdict.action() {
         Action::Pass => TC_ACT_UNSPEC,
@@ -51,10 +70,12 @@ pub fn weir_tc_ingress(ctx: TcContext) -> i32 {
     }
 }
 
-/// Packets that leave by a device of the node: replies of local backends are among them.
+/// Packets that leave by a device of the node, or towards a workload: replies to clients that kept their address are
+/// among them.
 #[classifier]
 pub fn weir_tc_egress(ctx: TcContext) -> i32 {
-    let verdict = egress(&mut TcPacket::new(&ctx), &mut Tables, &mut TcHost(&ctx));
+    let Some(scratch) = scratch(Hook::TC_EGRESS) else { return TC_ACT_SHOT };
+    let verdict = egress(&mut TcPacket::new(&ctx), &mut Tables, &mut TcHost::<false>(&ctx), scratch);
     count(verdict);
     match verdict.action() {
         Action::Pass => TC_ACT_UNSPEC,

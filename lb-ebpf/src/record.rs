@@ -4,51 +4,60 @@ use lb_common::{Address, Flow, FlowFlags, FlowKey, FlowState, Outcome, protocol}
 
 use crate::flow::becomes;
 use crate::lifetime::{is_over, is_spare};
-use crate::parse::Parsed;
-use crate::select::{Selection, hash_wide};
+use crate::select::hash_wide;
+use crate::work::Work;
 use crate::{Family, Host, Maps};
 
 /// How many source ports are tried before a flow is refused.
 const PROBES: u32 = 16;
 
-/// Records `selection` for the flow of `parsed` and fills in what its packets become.
+/// Records the selected backend for the flow of the packet and fills in what its packets become.
 ///
-/// A local backend sees the client's own address and port. A remote one sees the node's address and a port from
-/// the configured range, so that its replies come back here. The reply's 5-tuple decides whether a port is free: the
-/// same port serves many backends at once, and a flow that is over holds none. The first port tried follows from the
-/// flow alone, so that a flow whose entries were lost gets its old port back.
+/// A local backend sees the client's own address and port, and so does any backend a client on this node: replies to it
+/// pass here. Otherwise a remote one sees the node's address and a port from the configured range, so that its replies
+/// come back here; and so does a workload that is its own client, for it would answer itself. The reply's 5-tuple
+/// decides whether a port is free: the same port serves many backends at once, and a flow that is over holds none. The
+/// first port tried follows from the flow alone, so that a flow whose entries were lost gets its old port back.
 #[inline(always)]
-pub(crate) fn record<F, M, H>(
-    parsed: &Parsed<F>,
-    selection: &Selection<F::Address>,
-    maps: &mut M,
-    host: &mut H,
-    flow: &mut Flow<F::Address>,
-) -> Result<(), Outcome>
+pub(crate) fn record<F, M, H>(work: &mut Work<F>, maps: &mut M, host: &mut H) -> Result<(), Outcome>
 where
     F: Family,
     M: Maps<F>,
     H: Host<F>,
 {
     let settings = maps.settings().ok_or(Outcome::NoSourceAddress)?;
-    let backend = &selection.backend;
-    let local = backend.is_local();
+    let Work { parsed, flow, backend_id, backend } = work;
+    let keeps = (backend.is_local() || host.inside()) && backend.address != parsed.key.source;
     // Field by field: a whole value would be on the stack twice.
-    flow.source = if local { parsed.key.source } else { F::snat(&settings) };
+    flow.source = if keeps { parsed.key.source } else { F::snat(&settings) };
     flow.destination = backend.address;
     flow.source_port = parsed.key.source_port;
     flow.destination_port = backend.port;
-    flow.backend = selection.id;
+    flow.backend = *backend_id;
     flow.generation = backend.generation;
     flow.service = backend.service;
     flow.last_seen_s = host.now_s();
     // A TCP segment without a SYN belongs to a connection whose entry was lost.
     let new = parsed.opens() || parsed.key.protocol == protocol::UDP;
     flow.state = if new { FlowState::New } else { FlowState::Established }.to_u8();
-    flow.flags = FlowFlags::FORWARD | if local { FlowFlags::LOCAL } else { 0 };
+    flow.flags = FlowFlags::FORWARD | if keeps { FlowFlags::LOCAL } else { 0 };
     flow.tick = host.tick();
+    flow.ifindex = 0;
+    flow.pad = 0;
     if flow.source == <F::Address as Address>::UNSPECIFIED {
         return Err(Outcome::NoSourceAddress);
+    }
+    let fixed = parsed.key.protocol == protocol::SCTP;
+    if fixed && flow.destination_port != parsed.key.destination_port {
+        return Err(Outcome::SctpPorts);
+    }
+    // The client's port as it is, unless another flow already looks like this one.
+    if (keeps || fixed) && claim::<F, M>(&parsed.key, flow, maps) {
+        return finish::<F, M>(&parsed.key, flow, maps);
+    }
+    if fixed {
+        let seized = seize::<F, M>(&parsed.key, flow, maps) && insert::<F, M>(&parsed.key, flow, maps);
+        return if seized { finish::<F, M>(&parsed.key, flow, maps) } else { Err(Outcome::PortsExhausted) };
     }
     let first = settings.snat_port_first;
     let ports = u32::from(settings.snat_port_last.saturating_sub(first)) + 1;
@@ -57,10 +66,6 @@ where
     // A stride of the flow's own, for else flows would queue behind each other where ports are taken in a row. It is
     // short enough that no port is tried twice.
     let stride = 1 + (((hash & 0xffff) * (ports / PROBES)) >> 16);
-    // A local backend gets the client's port as it is, unless another flow already looks like this one.
-    if local && claim::<F, M>(&parsed.key, flow, maps) {
-        return finish::<F, M>(&parsed.key, flow, maps);
-    }
     let port = |probe: u32| first.wrapping_add(((offset + probe * stride) % ports) as u16).to_be_bytes();
     for probe in 0..PROBES {
         flow.source_port = port(probe);
@@ -86,7 +91,11 @@ fn finish<F: Family, M: Maps<F>>(
     maps: &mut M,
 ) -> Result<(), Outcome> {
     retire::<F, M>(key, flow, maps);
-    if maps.remember(key, flow, false) { Ok(()) } else { Err(Outcome::FlowTableFull) }
+    if !maps.remember(key, flow, false) {
+        return Err(Outcome::FlowTableFull);
+    }
+    maps.account_new(flow.service);
+    Ok(())
 }
 
 /// Forgets the replies of the flow that `key` had before, when they came by another 5-tuple: they would hold a port,

@@ -19,6 +19,10 @@ pub(crate) fn rewrite<F: Family, P: Packet>(
     hops: u8,
 ) -> Option<()> {
     let key = &parsed.key;
+    // The checksum of SCTP covers no address, and its ports stay. A later fragment has neither ports nor checksum.
+    if key.protocol == protocol::SCTP || parsed.part.is_later() {
+        return F::write(packet, parsed.ip.l3, flow.source, flow.destination, hops);
+    }
     let tcp = key.protocol == protocol::TCP;
     let field = if tcp { core::mem::offset_of!(Tcp, checksum) } else { core::mem::offset_of!(Udp, checksum) };
     let l4 = usize::from(parsed.ip.l4);
@@ -34,7 +38,7 @@ pub(crate) fn rewrite<F: Family, P: Packet>(
     };
     packet.update_l4(&update)?;
     *packet.header::<Ports>(l4)? = Ports { source: flow.source_port, destination: flow.destination_port };
-    F::write(packet, flow.source, flow.destination, hops)
+    F::write(packet, parsed.ip.l3, flow.source, flow.destination, hops)
 }
 
 /// [`Packet::update_l4`] for hooks where the checksum in the packet is always complete.

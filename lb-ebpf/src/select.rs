@@ -1,52 +1,138 @@
 //! Third step: choose a backend for a flow that has none.
 
-use lb_common::{Address, Backend, FlowKey, FrontendKey, Outcome, Run};
+use lb_common::{
+    Address, Affinity, AffinityKey, BackendFlags, CLUSTER_SOURCES, FlowKey, Frontend, FrontendFlags,
+    FrontendKey, Outcome, Run, SettingsFlags,
+};
 
-use crate::{Family, Maps};
+use crate::work::Work;
+use crate::{Family, Host, Maps};
 
-/// A selected backend.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Selection<A: Address> {
-    /// Its id.
-    pub(crate) id: u32,
-    /// Its entry.
-    pub(crate) backend: Backend<A>,
-}
-
-/// Looks up the frontend of a packet from outside and fills in a backend, selected by weight.
+/// Looks up the frontend of the packet, applies the policies of its Service, and fills in a backend, selected by weight.
 ///
 /// The agent may free a run of slots and give it to another Service between the two look-ups. The backend then
 /// belongs to the wrong Service, and one fresh look at the frontend finds the new run.
 ///
 /// Not inlined, for its stack.
 #[inline(never)]
-pub(crate) fn select<F, M>(
-    key: &FlowKey<F::Address>,
-    maps: &mut M,
-    selection: &mut Selection<F::Address>,
-) -> Result<(), Outcome>
+pub(crate) fn select<F, M, H>(work: &mut Work<F>, maps: &mut M, host: &mut H) -> Result<(), Outcome>
 where
     F: Family,
     M: Maps<F>,
+    H: Host<F>,
 {
-    let frontend_key = frontend_key(key);
-    let hash = hash(key);
+    let inside = host.inside() || from_cluster::<F, M>(&work.parsed.key.source, maps);
     for _ in 0..2 {
-        let Some(frontend) = maps.frontend(&frontend_key) else {
-            return Err(Outcome::NotOurs);
+        let Some(frontend) = maps.frontend(&frontend_key(&work.parsed.key)) else {
+            return Err(without_frontend::<F, M>(&work.parsed.key, maps));
         };
-        if frontend.outside.length == 0 {
-            return Err(Outcome::NoBackend);
+        let (run, local) = admit::<F, M>(&frontend, inside, &work.parsed.key, maps)?;
+        let wanted = if local { BackendFlags::IN_LOCAL } else { BackendFlags::IN_CLUSTER };
+        if frontend.affinity_timeout_s != 0 && remembered::<F, M, H>(work, &frontend, wanted, maps, host) {
+            return Ok(());
         }
-        selection.id = maps.slot(slot_index(frontend.outside, hash)).unwrap_or(0);
-        if let Some(backend) = maps.backend(selection.id)
+        work.backend_id = maps.slot(slot_index(run, hash(&work.parsed.key))).unwrap_or(0);
+        if let Some(backend) = maps.backend(work.backend_id)
             && backend.service == frontend.service
         {
-            selection.backend = backend;
+            work.backend = backend;
+            if frontend.affinity_timeout_s != 0 {
+                remember::<F, M, H>(work, maps, host);
+            }
             return Ok(());
         }
     }
     Err(Outcome::Changing)
+}
+
+/// Whether the source is one of the cluster's own pods, on whichever node.
+#[inline(always)]
+fn from_cluster<F: Family, M: Maps<F>>(source: &F::Address, maps: &mut M) -> bool {
+    maps.settings().is_some_and(|settings| settings.flags & SettingsFlags::CLUSTER_SOURCES != 0)
+        && maps.allows(CLUSTER_SOURCES, source)
+}
+
+/// What a packet is that no Service has a port for.
+#[inline(always)]
+fn without_frontend<F: Family, M: Maps<F>>(key: &FlowKey<F::Address>, maps: &mut M) -> Outcome {
+    if is_virtual::<F, M>(key.destination, maps) { Outcome::UnusedPort } else { Outcome::NotOurs }
+}
+
+/// Whether an address belongs to Services, and to nothing else.
+#[inline(always)]
+pub(crate) fn is_virtual<F: Family, M: Maps<F>>(address: F::Address, maps: &mut M) -> bool {
+    maps.frontend(&FrontendKey::new(address, 0, 0))
+        .is_some_and(|frontend| frontend.flags & FrontendFlags::ADDRESS != 0)
+}
+
+/// The run of slots for a packet, and whether its endpoints are those of this node; or why there is none.
+#[inline(always)]
+fn admit<F: Family, M: Maps<F>>(
+    frontend: &Frontend,
+    inside: bool,
+    key: &FlowKey<F::Address>,
+    maps: &mut M,
+) -> Result<(Run, bool), Outcome> {
+    use FrontendFlags as Flags;
+    let has = |flag: u32| frontend.flags & flag != 0;
+    if has(Flags::INSIDE_ONLY) && !inside {
+        return Err(Outcome::FromOutside);
+    }
+    if has(Flags::SOURCE_RANGES) && !maps.allows(frontend.service, &key.source) {
+        return Err(Outcome::SourceRefused);
+    }
+    let (run, local, drops) = if inside {
+        (frontend.inside, has(Flags::INSIDE_LOCAL), has(Flags::INSIDE_DROPS))
+    } else {
+        (frontend.outside, has(Flags::OUTSIDE_LOCAL), has(Flags::OUTSIDE_DROPS))
+    };
+    match run.length {
+        0 if drops => Err(Outcome::NoLocalBackend),
+        0 => Err(Outcome::NoBackend),
+        _ => Ok((run, local)),
+    }
+}
+
+/// Fills in the backend that the client got last time, while its time is not over and the backend takes new flows of this
+/// scope. Not inlined, for its stack.
+#[inline(never)]
+fn remembered<F, M, H>(
+    work: &mut Work<F>,
+    frontend: &Frontend,
+    wanted: u8,
+    maps: &mut M,
+    host: &mut H,
+) -> bool
+where
+    F: Family,
+    M: Maps<F>,
+    H: Host<F>,
+{
+    let now_s = host.now_s();
+    let key = AffinityKey { client: work.parsed.key.source, service: frontend.service };
+    let Some(affinity) = maps.affinity(&key) else { return false };
+    if now_s.saturating_sub(affinity.last_used_s) > frontend.affinity_timeout_s {
+        return false;
+    }
+    affinity.last_used_s = now_s;
+    let (id, generation) = (affinity.backend, affinity.generation);
+    let Some(backend) = maps.backend(id) else { return false };
+    if backend.generation != generation || backend.service != frontend.service || backend.flags & wanted == 0
+    {
+        return false;
+    }
+    work.backend_id = id;
+    work.backend = backend;
+    true
+}
+
+/// Notes the selected backend for the client's next flow. Not inlined, for its stack.
+#[inline(never)]
+fn remember<F: Family, M: Maps<F>, H: Host<F>>(work: &mut Work<F>, maps: &mut M, host: &mut H) {
+    let key = AffinityKey { client: work.parsed.key.source, service: work.backend.service };
+    let affinity =
+        Affinity { backend: work.backend_id, generation: work.backend.generation, last_used_s: host.now_s() };
+    maps.remember_affinity(&key, &affinity);
 }
 
 /// What a packet for a Service is looked up by.

@@ -31,6 +31,11 @@ impl Verdict {
     /// Not a verdict yet: the packet is the first of a flow.
     pub(crate) const FIRST: Self = Self(u64::MAX);
 
+    /// Not a verdict yet: the packet must be read more closely.
+    pub(crate) const UNUSUAL: Self = Self(u64::MAX - 1);
+    /// Not a verdict yet: the packet is an ICMP message.
+    pub(crate) const ICMP: Self = Self(u64::MAX - 2);
+
     /// Hands the packet to the kernel.
     #[inline(always)]
     pub const fn pass(outcome: Outcome) -> Self {
@@ -78,6 +83,17 @@ impl Verdict {
     #[inline(always)]
     pub const fn outcome_index(self) -> u32 {
         (self.0 & 0xffff) as u32
+    }
+
+    /// Whether the packet was given the addresses of a flow.
+    #[inline(always)]
+    pub const fn is_translated(self) -> bool {
+        const TRANSLATED: u64 = 1 << Outcome::Local as u64
+            | 1 << Outcome::Transmitted as u64
+            | 1 << Outcome::Redirected as u64
+            | 1 << Outcome::Resolved as u64
+            | 1 << Outcome::Replied as u64;
+        TRANSLATED >> (self.outcome_index() & 63) & 1 != 0
     }
 
     /// Why.

@@ -7,7 +7,7 @@ mod support;
 use lb_common::{Frontend, Outcome};
 use lb_ebpf::headers::ETHERNET_BYTES;
 use lb_ebpf::memory::{BufferPacket, Segment, TableHost};
-use lb_ebpf::{Action, Route, V4, V6, ingress};
+use lb_ebpf::{Action, Route, Scratch, V4, V6, ingress};
 
 use crate::support::*;
 
@@ -73,7 +73,7 @@ fn a_frontend_that_changes_under_the_packet_drops<F: Net>(protocol: u8) {
 for_all!(a_frontend_that_changes_under_the_packet_drops);
 
 fn the_way_out_decides<F: Net>(protocol: u8) {
-    let neighbour = Route::Neighbour { ifindex: OTHER, source: SOURCE, destination: DESTINATION };
+    let neighbour = Route::Neighbour { ifindex: OTHER, source: SOURCE, destination: DESTINATION, mtu: 1500 };
     let unresolved = Route::Unresolved { ifindex: OTHER };
     // (route, mtu, verdict of the device hook, verdict of the tc hook)
     let cases = [
@@ -93,20 +93,14 @@ fn the_way_out_decides<F: Net>(protocol: u8) {
         for way in &mut node.host.ways {
             (way.route, way.mtu) = (route, mtu);
         }
-        let mut resolving = TableHost::<true> {
-            inside: false,
-            answers: u32::MAX,
-            now_s: 1,
-            ingress_ifindex: INGRESS,
-            ways: node.host.ways.clone(),
-        };
+        let mut resolving = TableHost::<true>::new(INGRESS, node.host.ways.clone());
         let original = segment::<F>(protocol, (1, 1)).build();
         let mut packet = original.clone();
         let verdict = node.ingress(&mut packet);
         assert_eq!((verdict.action(), verdict.outcome()), device);
         assert_eq!(packet != original, device.1 == Outcome::Redirected);
         let mut packet = original.clone();
-        let verdict = ingress(&mut packet, &mut node.maps, &mut resolving);
+        let verdict = ingress(&mut packet, &mut node.maps, &mut resolving, &mut Scratch::EMPTY.clone());
         assert_eq!((verdict.action(), verdict.outcome()), tc);
         assert_eq!(packet != original, tc.1 == Outcome::Resolved);
     }
@@ -117,7 +111,8 @@ for_all!(the_way_out_decides);
 fn a_neighbour_on_the_device_of_arrival_is_transmitted() {
     let mut node = node::<V4>(17);
     for way in &mut node.host.ways {
-        way.route = Route::Neighbour { ifindex: INGRESS, source: SOURCE, destination: DESTINATION };
+        way.route =
+            Route::Neighbour { ifindex: INGRESS, source: SOURCE, destination: DESTINATION, mtu: 1500 };
     }
     let verdict = node.ingress(&mut segment::<V4>(17, (1, 1)).build());
     assert_eq!((verdict.action(), verdict.outcome()), (Action::Transmit, Outcome::Transmitted));
@@ -156,7 +151,7 @@ fn ipv4_headers() {
     const IP: usize = ETHERNET_BYTES;
     check_cases::<V4>(&[
         ("ARP", 6, &[(12, 0x08), (13, 0x06)], Outcome::NotIp),
-        ("VLAN", 6, &[(12, 0x81), (13, 0x00)], Outcome::NotIp),
+        ("a VLAN tag of nothing known", 6, &[(12, 0x81), (13, 0x00)], Outcome::NotIp),
         ("version 6", 6, &[(IP, 0x65)], Outcome::Malformed),
         ("header of 16 bytes", 6, &[(IP, 0x44)], Outcome::Malformed),
         ("header of 0 bytes", 6, &[(IP, 0x40)], Outcome::Malformed),
@@ -164,10 +159,11 @@ fn ipv4_headers() {
         ("length shorter than the header", 6, &[(IP + 2, 0), (IP + 3, 19)], Outcome::Malformed),
         ("length that ends before the TCP header", 6, &[(IP + 2, 0), (IP + 3, 39)], Outcome::Malformed),
         ("length that ends before the UDP header", 17, &[(IP + 2, 0), (IP + 3, 27)], Outcome::Malformed),
-        ("first fragment", 6, &[(IP + 6, 0x20)], Outcome::Fragment),
         ("later fragment", 17, &[(IP + 6, 0x00), (IP + 7, 1)], Outcome::Fragment),
         ("ICMP", 6, &[(IP + 9, 1)], Outcome::NotBalanced),
-        ("SCTP", 6, &[(IP + 9, 132)], Outcome::NotBalanced),
+        ("SCTP to no Service", 6, &[(IP + 9, 132)], Outcome::NotOurs),
+        ("ESP", 6, &[(IP + 9, 50)], Outcome::NotBalanced),
+        ("another machine's", 6, &[(5, 7)], Outcome::OtherHost),
     ]);
 }
 
@@ -179,11 +175,10 @@ fn ipv6_headers() {
         ("length that ends before the TCP header", 6, &[(IP + 4, 0), (IP + 5, 19)], Outcome::Malformed),
         ("length that ends before the UDP header", 17, &[(IP + 4, 0), (IP + 5, 7)], Outcome::Malformed),
         ("jumbogram", 17, &[(IP + 4, 0), (IP + 5, 0)], Outcome::Malformed),
-        ("hop-by-hop options", 6, &[(IP + 6, 0)], Outcome::ExtensionHeader),
-        ("routing header", 6, &[(IP + 6, 43)], Outcome::ExtensionHeader),
-        ("fragment header", 6, &[(IP + 6, 44)], Outcome::Fragment),
-        ("authentication header", 6, &[(IP + 6, 51)], Outcome::ExtensionHeader),
-        ("destination options", 6, &[(IP + 6, 60)], Outcome::ExtensionHeader),
+        ("hop-by-hop options before nothing", 6, &[(IP + 6, 0), (IP + 40, 59), (IP + 41, 0)], Outcome::NotBalanced),
+        ("options beyond the packet", 6, &[(IP + 6, 60), (IP + 40, 60), (IP + 41, 9)], Outcome::Malformed),
+        ("options beyond the bound", 6, &[(IP + 6, 60), (IP + 41, 30)], Outcome::ExtensionHeader),
+        ("later fragment", 6, &[(IP + 6, 44), (IP + 43, 8)], Outcome::Fragment),
         ("ICMPv6", 6, &[(IP + 6, 58)], Outcome::NotBalanced),
         ("no next header", 6, &[(IP + 6, 59)], Outcome::NotBalanced),
     ]);

@@ -84,7 +84,8 @@ pub fn ways(tc: bool) -> Vec<Way> {
 }
 
 fn ways_of<F: Net>(tc: bool) -> Vec<Way> {
-    let neighbour = |ifindex| Route::Neighbour { ifindex, source: SOURCE, destination: DESTINATION };
+    let neighbour =
+        |ifindex| Route::Neighbour { ifindex, source: SOURCE, destination: DESTINATION, mtu: 1500 };
     let way = |subnet, mtu, route| {
         let prefix = F::ip(&F::address(subnet, 0));
         Way {

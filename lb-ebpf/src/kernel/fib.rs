@@ -64,7 +64,9 @@ pub(crate) fn route<F: Fib>(ctx: *mut c_void, ifindex: u32, length: u16, query: 
         BPF_FIB_LKUP_RET_SUCCESS => {
             // SAFETY: the lookup wrote both addresses.
             let macs = unsafe { params.__bindgen_anon_6.__bindgen_anon_2 };
-            Route::Neighbour { ifindex: params.ifindex, source: macs.smac, destination: macs.dmac }
+            // SAFETY: the lookup wrote the MTU over the length, when it was given one (Linux 5.12).
+            let mtu = unsafe { params.__bindgen_anon_1.mtu_result };
+            Route::Neighbour { ifindex: params.ifindex, source: macs.smac, destination: macs.dmac, mtu }
         }
         BPF_FIB_LKUP_RET_NO_NEIGH => Route::Unresolved { ifindex: params.ifindex },
         BPF_FIB_LKUP_RET_FRAG_NEEDED => {

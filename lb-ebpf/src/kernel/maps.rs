@@ -1,14 +1,15 @@
 //! Edge file: the BPF maps, who writes each, and the engine's view of them.
 
 use aya_ebpf::bindings::{BPF_ANY, BPF_F_MMAPABLE, BPF_F_NO_PREALLOC, BPF_NOEXIST};
+use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, RingBuf};
 use aya_ebpf::macros::btf_map;
 use lb_common::{
-    Affinity, AffinityKey, Backend, Device, DeviceFlags, Event, FILTER_WORDS, Flow, FlowKey, Fragment,
-    FragmentKey, Frontend, FrontendKey, SLOTS_PER_LINE, ServiceInfo, ServiceStats, Settings, SlotLine,
-    SourceKey, Trace, maps as sizes,
+    Affinity, AffinityKey, Backend, Device, DeviceFlags, Event, FILTER_WORDS, FilterBit, Flow, FlowKey,
+    Fragment, FragmentKey, Frontend, FrontendKey, SLOTS_PER_LINE, SOURCE_SERVICE_BITS, ServiceInfo,
+    ServiceStats, Settings, SlotLine, SourceKey, Trace, maps as sizes,
 };
-use lb_ebpf::{Maps, V4, V6, Verdict};
+use lb_ebpf::{Family, Maps, Scratch, V4, V6, Verdict};
 
 use crate::kernel::clock::now_s;
 
@@ -109,18 +110,7 @@ static COUNTERS: PerCpuArray<u64, { sizes::COUNTERS as usize }> = PerCpuArray::n
 #[used]
 static KEEP_SERVICES: &(dyn Sync + 'static) = &SERVICES;
 #[used]
-static KEEP: [&(dyn Sync + 'static); 10] = [
-    &FILTER,
-    &AFFINITY4,
-    &AFFINITY6,
-    &SOURCES4,
-    &SOURCES6,
-    &FRAGMENTS4,
-    &FRAGMENTS6,
-    &SERVICE_STATS,
-    &EVENTS,
-    &TRACE,
-];
+static KEEP: [&(dyn Sync + 'static); 2] = [&EVENTS, &TRACE];
 
 /// Counts a packet.
 #[inline(always)]
@@ -135,6 +125,10 @@ pub(crate) fn count(verdict: Verdict) {
 /// ICMP messages that this CPU has sent in answer in a second. Written by the programs, each CPU its own.
 #[btf_map]
 static ANSWERS: PerCpuArray<Answers, 1> = PerCpuArray::new();
+
+/// Where packets are worked on, by hook. Written by the programs, each CPU its own.
+#[btf_map]
+static SCRATCH: PerCpuArray<Scratch, 5> = PerCpuArray::new();
 
 /// Value of `ANSWERS`.
 #[repr(C)]
@@ -162,17 +156,41 @@ pub(crate) fn may_answer() -> bool {
     answers.count <= ANSWERS_MAX
 }
 
+/// The figures of a service on this CPU.
+#[inline(always)]
+fn stats(service: u32) -> Option<&'static mut ServiceStats> {
+    // SAFETY: as in `count`; the reference ends with the statement that asks for it.
+    SERVICE_STATS.get_ptr_mut(service).map(|stats| unsafe { &mut *stats })
+}
+
+/// What the agent has written of a device.
+#[inline(always)]
+pub(crate) fn device(ifindex: u32) -> Option<&'static Device> {
+    DEVICES.get(ifindex)
+}
+
 /// Whether the XDP program may send to a device.
 #[inline(always)]
 pub(crate) fn sends_by_xdp(ifindex: u32) -> bool {
-    DEVICES.get(ifindex).is_some_and(|device| device.flags & DeviceFlags::XDP_SENDS != 0)
+    device(ifindex).is_some_and(|device| device.flags & DeviceFlags::XDP_SENDS != 0)
+}
+
+/// The place to work on a packet for a hook: see [`Scratch`].
+#[inline(always)]
+pub(crate) fn scratch(hook: u8) -> Option<&'static mut Scratch> {
+    // SAFETY: the element is this CPU's and this hook's. A program runs to its end before another of the same hook
+    // begins on the CPU: XDP and tc ingress in the receiving soft interrupt, tc egress with those switched off.
+    SCRATCH.get_ptr_mut(u32::from(hook)).map(|scratch| unsafe { &mut *scratch })
 }
 
 /// The engine's view of the maps.
 pub(crate) struct Tables;
 
 macro_rules! tables {
-    ($family:ty, $address:ty, $frontends:ident, $backends:ident, $flows:ident) => {
+    (
+        $family:ty, $address:ty, $frontends:ident, $backends:ident, $flows:ident, $affinity:ident, $sources:ident,
+        $fragments:ident
+    ) => {
         impl Maps<$family> for Tables {
             #[inline(always)]
             fn frontend(&mut self, key: &FrontendKey<$address>) -> Option<Frontend> {
@@ -212,6 +230,67 @@ macro_rules! tables {
             }
 
             #[inline(always)]
+            fn may_concern(&mut self, key: &FlowKey<$address>) -> bool {
+                let is_set = |bit: FilterBit| FILTER.get(bit.word).is_some_and(|word| word & bit.mask != 0);
+                is_set(FilterBit::of_address(&key.destination))
+                    || SETTINGS.get(0).is_some_and(|settings| {
+                        <$family as Family>::snat(settings) == key.destination
+                            && settings.is_reply_port(u16::from_be_bytes(key.destination_port))
+                    })
+                    || is_set(FilterBit::of_port(&key.destination, key.destination_port, key.protocol))
+            }
+
+            #[inline(always)]
+            fn affinity(&mut self, key: &AffinityKey<$address>) -> Option<&mut Affinity> {
+                // SAFETY: as in `flow`.
+                $affinity.get_ptr_mut(key).map(|affinity| unsafe { &mut *affinity })
+            }
+
+            #[inline(always)]
+            fn remember_affinity(&mut self, key: &AffinityKey<$address>, affinity: &Affinity) {
+                // An LRU table has room, but for a moment in which every entry is in use.
+                let _written = $affinity.insert(key, affinity, u64::from(BPF_ANY));
+            }
+
+            #[inline(always)]
+            fn allows(&mut self, service: u32, address: &$address) -> bool {
+                let bits = SOURCE_SERVICE_BITS + 8 * size_of::<$address>() as u32;
+                $sources.get(&Key::new(bits, SourceKey { service, address: *address })).is_some()
+            }
+
+            #[inline(always)]
+            fn fragment(&mut self, key: &FragmentKey<$address>) -> Option<Fragment> {
+                // SAFETY: the entry is read at once; another CPU may give it to another datagram in between, as with
+                // any table whose entries are used again, and the packet's checksum would tell.
+                unsafe { $fragments.get(key) }.copied()
+            }
+
+            #[inline(always)]
+            fn remember_fragment(&mut self, key: &FragmentKey<$address>, fragment: &Fragment) {
+                let _written = $fragments.insert(key, fragment, u64::from(BPF_ANY));
+            }
+
+            #[inline(always)]
+            fn account(&mut self, service: u32, bytes: u16, reply: bool) {
+                if let Some(stats) = stats(service) {
+                    let (packets, sum) = if reply {
+                        (&mut stats.reply_packets, &mut stats.reply_bytes)
+                    } else {
+                        (&mut stats.packets, &mut stats.bytes)
+                    };
+                    *packets += 1;
+                    *sum += u64::from(bytes);
+                }
+            }
+
+            #[inline(always)]
+            fn account_new(&mut self, service: u32) {
+                if let Some(stats) = stats(service) {
+                    stats.new_flows += 1;
+                }
+            }
+
+            #[inline(always)]
             fn settings(&mut self) -> Option<Settings> {
                 SETTINGS.get(0).copied()
             }
@@ -219,5 +298,5 @@ macro_rules! tables {
     };
 }
 
-tables!(V4, [u8; 4], FRONTENDS4, BACKENDS4, FLOWS4);
-tables!(V6, [u8; 16], FRONTENDS6, BACKENDS6, FLOWS6);
+tables!(V4, [u8; 4], FRONTENDS4, BACKENDS4, FLOWS4, AFFINITY4, SOURCES4, FRAGMENTS4);
+tables!(V6, [u8; 16], FRONTENDS6, BACKENDS6, FLOWS6, AFFINITY6, SOURCES6, FRAGMENTS6);

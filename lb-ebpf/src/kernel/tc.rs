@@ -1,5 +1,7 @@
 //! Edge file: packets and host as tc programs see them.
 
+use core::arch::asm;
+
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{
     __sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, bpf_hdr_start_off::BPF_HDR_START_NET,
@@ -15,6 +17,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::kernel::clock::{now_s, tick};
 use crate::kernel::fib::{Fib, route};
 use crate::kernel::maps::may_answer;
+
+/// `PACKET_HOST` of `linux/if_packet.h`: addressed to this machine.
+const PACKET_HOST: u32 = 0;
 
 /// Longest run of headers that the engine reads: Ethernet, an IPv4 header with options, TCP.
 const HEADERS: u32 = 14 + 60 + 20;
@@ -117,6 +122,16 @@ where
     Some(unsafe { &mut *(start as *mut T) })
 }
 
+/// The offset, which is below 1024, with an instruction that tells the verifier so. The compiler knows it, and would drop
+/// the same in Rust.
+#[inline(always)]
+fn bounded(offset: usize) -> usize {
+    let mut bounded = offset;
+    // SAFETY: the instruction changes nothing but its own register.
+    unsafe { asm!("{0} &= 1023", inout(reg) bounded, options(pure, nomem, nostack)) };
+    bounded
+}
+
 /// The first bytes of an IP header, enough to tell two packets apart.
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable)]
 #[repr(C, align(2))]
@@ -133,7 +148,7 @@ impl Packet for TcPacket<'_> {
         if self.missing > offset {
             return T::mut_from_bytes(self.link.as_mut_bytes()).ok();
         }
-        read(self.ctx, offset - self.missing)
+        read(self.ctx, bounded(offset - self.missing))
     }
 
     #[inline(always)]
@@ -172,14 +187,16 @@ impl Packet for TcPacket<'_> {
 }
 
 /// The machine in the stack: it can wait for a neighbour.
-pub(crate) struct TcHost<'a>(pub(crate) &'a TcContext);
+///
+/// `WORKLOAD` for packets that come from one.
+pub(crate) struct TcHost<'a, const WORKLOAD: bool>(pub(crate) &'a TcContext);
 
-impl<F: Fib> Host<F> for TcHost<'_> {
+impl<F: Fib, const WORKLOAD: bool> Host<F> for TcHost<'_, WORKLOAD> {
     const RESOLVES: bool = true;
 
     #[inline(always)]
     fn inside(&self) -> bool {
-        false
+        WORKLOAD
     }
 
     #[inline(always)]
@@ -202,6 +219,20 @@ impl<F: Fib> Host<F> for TcHost<'_> {
         ifindex(self.0)
     }
 
+    /// The stack has compared the address.
+    #[inline(always)]
+    fn is_addressed(&mut self, _: [u8; 6]) -> bool {
+        // SAFETY: the context of a tc program is an `__sk_buff`, readable while the program runs.
+        let kind = unsafe { (*self.0.as_ptr().cast::<__sk_buff>()).pkt_type };
+        kind == PACKET_HOST
+    }
+
+    /// The kernel's neighbour table knows the way.
+    #[inline(always)]
+    fn mac(&mut self, _: u32) -> Option<[u8; 6]> {
+        None
+    }
+
     /// A known neighbour is left to the kernel like an unknown one: it writes the link header then.
     #[inline(always)]
     fn route(&mut self, query: &RouteQuery<'_, F>) -> Route {
@@ -210,6 +241,13 @@ impl<F: Fib> Host<F> for TcHost<'_> {
             other => other,
         }
     }
+}
+
+/// Whether the packet has a VLAN tag that was taken off it.
+#[inline(always)]
+pub(crate) fn is_tagged(ctx: &TcContext) -> bool {
+    // SAFETY: the context of a tc program is an `__sk_buff`, readable while the program runs.
+    unsafe { (*ctx.as_ptr().cast::<__sk_buff>()).vlan_present != 0 }
 }
 
 /// The protocol of the packet as the stack knows it: an EtherType in network order.

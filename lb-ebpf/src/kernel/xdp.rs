@@ -9,7 +9,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::kernel::clock::{now_s, tick};
 use crate::kernel::fib::{Fib, route};
-use crate::kernel::maps::{may_answer, sends_by_xdp};
+use crate::kernel::maps::{device, may_answer, sends_by_xdp};
 
 /// A frame before the stack.
 pub(crate) struct XdpPacket<'a>(pub(crate) &'a XdpContext);
@@ -84,6 +84,17 @@ impl<F: Fib> Host<F> for XdpHost<'_> {
     #[inline(always)]
     fn ingress_ifindex(&mut self) -> u32 {
         self.0.ingress_ifindex() as u32
+    }
+
+    #[inline(always)]
+    fn is_addressed(&mut self, destination: [u8; 6]) -> bool {
+        device(self.0.ingress_ifindex() as u32)
+            .is_none_or(|device| device.mac == [0; 6] || device.mac == destination)
+    }
+
+    #[inline(always)]
+    fn mac(&mut self, ifindex: u32) -> Option<[u8; 6]> {
+        device(ifindex).map(|device| device.mac).filter(|mac| *mac != [0; 6])
     }
 
     /// A device that may not be sent to from here is left to the stack like an unknown neighbour.

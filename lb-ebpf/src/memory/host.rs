@@ -24,6 +24,8 @@ pub struct Way {
 pub struct TableHost<const RESOLVES: bool> {
     /// Seconds since boot.
     pub now_s: u32,
+    /// Ethernet address of the device that packets come in by, when frames for others are told apart.
+    pub mac: Option<[u8; 6]>,
     /// Whether packets come from a workload of this node.
     pub inside: bool,
     /// How many ICMP messages may still be sent in answer.
@@ -34,16 +36,21 @@ pub struct TableHost<const RESOLVES: bool> {
     pub ways: Vec<Way>,
 }
 
-impl Way {
-    fn contains(&self, address: IpAddr) -> bool {
-        // Left-aligned in 128 bits, so that both families are compared alike.
-        let aligned = |address: IpAddr| match address {
-            IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
-            IpAddr::V6(address) => address.to_bits(),
-        };
-        self.prefix.is_ipv4() == address.is_ipv4()
-            && (aligned(self.prefix) ^ aligned(address)).leading_zeros() >= u32::from(self.bits)
+impl<const RESOLVES: bool> TableHost<RESOLVES> {
+    /// A machine in its first second, outside of which packets come in by a device.
+    pub const fn new(ingress_ifindex: u32, ways: Vec<Way>) -> Self {
+        Self { now_s: 1, mac: None, inside: false, answers: u32::MAX, ingress_ifindex, ways }
     }
+}
+
+/// Whether a prefix contains an address.
+pub(super) fn contains(prefix: IpAddr, bits: u32, address: IpAddr) -> bool {
+    // Left-aligned in 128 bits, so that both families are compared alike.
+    let aligned = |address: IpAddr| match address {
+        IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
+        IpAddr::V6(address) => address.to_bits(),
+    };
+    prefix.is_ipv4() == address.is_ipv4() && (aligned(prefix) ^ aligned(address)).leading_zeros() >= bits
 }
 
 impl<F: InMemory, const RESOLVES: bool> Host<F> for TableHost<RESOLVES> {
@@ -72,9 +79,22 @@ impl<F: InMemory, const RESOLVES: bool> Host<F> for TableHost<RESOLVES> {
         self.ingress_ifindex
     }
 
+    fn is_addressed(&mut self, destination: [u8; 6]) -> bool {
+        self.mac.is_none_or(|mac| mac == destination)
+    }
+
+    /// The way is always asked for: the routing table may change under a test at any time.
+    fn mac(&mut self, _: u32) -> Option<[u8; 6]> {
+        None
+    }
+
     fn route(&mut self, query: &RouteQuery<'_, F>) -> Route {
         let destination = F::ip(&query.flow.destination);
-        let way = self.ways.iter().filter(|way| way.contains(destination)).max_by_key(|way| way.bits);
+        let way = self
+            .ways
+            .iter()
+            .filter(|way| contains(way.prefix, way.bits.into(), destination))
+            .max_by_key(|way| way.bits);
         match way {
             None => Route::Unreachable,
             // As the kernel does, the size is looked at before the neighbour, and not where there is no way.
@@ -83,6 +103,9 @@ impl<F: InMemory, const RESOLVES: bool> Host<F> for TableHost<RESOLVES> {
                     Route::TooBig { mtu: way.mtu }
                 }
                 Route::Neighbour { ifindex, .. } if RESOLVES => Route::Unresolved { ifindex },
+                Route::Neighbour { ifindex, source, destination, .. } => {
+                    Route::Neighbour { ifindex, source, destination, mtu: way.mtu }
+                }
                 route => route,
             },
         }

@@ -9,6 +9,7 @@ use crate::{V4, V6};
 /// A node with Services of both families and protocols: VIPs 1 (TCP) and 2 (UDP) on remote, 3 and 4 on local backends.
 pub fn node() -> Node {
     let mut node = Node::new();
+    node.host.mac = None;
     for (id, protocol, subnet) in [(1, 6, REMOTE), (2, 17, REMOTE), (3, 6, LOCAL), (4, 17, LOCAL)] {
         node = node.with_service::<V4>(id, protocol, &[(subnet, 1), (subnet, 2)]).with_service::<V6>(
             id,

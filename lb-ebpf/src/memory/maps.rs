@@ -8,6 +8,7 @@ use lb_common::{
 };
 
 use crate::memory::InMemory;
+use crate::memory::host::contains;
 use crate::{Family, Maps, V4, V6};
 
 /// What a flow table does with a new entry that it has no room for.
@@ -100,6 +101,58 @@ impl<F: InMemory> Maps<F> for MemoryMaps {
             }
         }
         true
+    }
+
+    /// Exactly what the filter of the kernel says nearly: whether the destination has a frontend, or replies come to it.
+    fn may_concern(&mut self, key: &FlowKey<F::Address>) -> bool {
+        let first = FrontendKey::new(key.destination, 0, 0);
+        let next = F::tables(self).frontends.range(first..).next();
+        // A bit of the filter outlives its frontend.
+        next.is_some_and(|(frontend, _)| frontend.address == key.destination)
+            || F::tables(self).flows.contains_key(key)
+            || self.settings.is_some_and(|settings| {
+                F::snat(&settings) == key.destination
+                    && settings.is_reply_port(u16::from_be_bytes(key.destination_port))
+            })
+    }
+
+    fn affinity(&mut self, key: &AffinityKey<F::Address>) -> Option<&mut Affinity> {
+        F::tables(self).affinity.get_mut(key)
+    }
+
+    fn remember_affinity(&mut self, key: &AffinityKey<F::Address>, affinity: &Affinity) {
+        F::tables(self).affinity.insert(*key, *affinity);
+    }
+
+    fn allows(&mut self, service: u32, address: &F::Address) -> bool {
+        let address = F::ip(address);
+        let sources = &F::tables(self).sources;
+        sources
+            .iter()
+            .any(|(key, bits)| key.service == service && contains(F::ip(&key.address), *bits, address))
+    }
+
+    fn fragment(&mut self, key: &FragmentKey<F::Address>) -> Option<Fragment> {
+        F::tables(self).fragments.get(key).copied()
+    }
+
+    fn remember_fragment(&mut self, key: &FragmentKey<F::Address>, fragment: &Fragment) {
+        F::tables(self).fragments.insert(*key, *fragment);
+    }
+
+    fn account(&mut self, service: u32, bytes: u16, reply: bool) {
+        let stats = self.stats.entry(service).or_default();
+        if reply {
+            stats.reply_packets += 1;
+            stats.reply_bytes += u64::from(bytes);
+        } else {
+            stats.packets += 1;
+            stats.bytes += u64::from(bytes);
+        }
+    }
+
+    fn account_new(&mut self, service: u32) {
+        self.stats.entry(service).or_default().new_flows += 1;
     }
 
     fn forget(&mut self, key: &FlowKey<F::Address>) {

@@ -3,13 +3,13 @@
 use lb_common::{Backend, BackendState, FlowKey, Frontend, FrontendKey, Run, Settings};
 
 use crate::memory::{BufferPacket, InMemory, MemoryMaps, TableHost, Way};
-use crate::{Route, V4, V6, Verdict, egress, ingress};
+use crate::{Route, Scratch, V4, V6, Verdict, egress, ingress};
 
 /// The device that packets come in by.
 pub const INGRESS: u32 = 200;
 /// The device behind which the remote backends of subnet 2 are.
 pub const OTHER: u32 = 300;
-/// Ethernet source on the way out.
+/// Ethernet address of both devices: source on the way out.
 pub const SOURCE: [u8; 6] = [2, 0, 0, 0, 1, 1];
 /// Ethernet destination on the way out.
 pub const DESTINATION: [u8; 6] = [2, 0, 0, 0, 1, 2];
@@ -89,10 +89,7 @@ impl Node {
         maps.settings = Some(settings);
         maps.v4.backends.push(Backend::FREE);
         maps.v6.backends.push(Backend::FREE);
-        Self {
-            maps,
-            host: TableHost { now_s: 100, inside: false, answers: u32::MAX, ingress_ifindex: INGRESS, ways },
-        }
+        Self { maps, host: TableHost { now_s: 100, mac: Some(SOURCE), ..TableHost::new(INGRESS, ways) } }
     }
 
     /// Adds the Service `id` for `protocol` at VIP `id`, with one slot for each of `backends`: (subnet, host).
@@ -121,19 +118,19 @@ impl Node {
 
     /// Gives `packet` to the ingress hook.
     pub fn ingress(&mut self, packet: &mut BufferPacket) -> Verdict {
-        ingress(packet, &mut self.maps, &mut self.host)
+        ingress(packet, &mut self.maps, &mut self.host, &mut Scratch::EMPTY.clone())
     }
 
     /// Gives `packet` to the egress hook.
     pub fn egress(&mut self, packet: &mut BufferPacket) -> Verdict {
-        egress(packet, &mut self.maps, &mut self.host)
+        egress(packet, &mut self.maps, &mut self.host, &mut Scratch::EMPTY.clone())
     }
 }
 
 fn way<F: Net>(subnet: u8, ifindex: u32) -> Way {
     let prefix = F::ip(&F::address(subnet, 0));
     let bits = if prefix.is_ipv4() { 16 } else { 64 };
-    let route = Route::Neighbour { ifindex, source: SOURCE, destination: DESTINATION };
+    let route = Route::Neighbour { ifindex, source: SOURCE, destination: DESTINATION, mtu: 1500 };
     Way { prefix, bits, mtu: 1500, route }
 }
 

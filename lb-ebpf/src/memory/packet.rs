@@ -28,11 +28,13 @@ impl BufferPacket {
         self.pairs.as_slice().as_bytes().get(..self.length).unwrap_or_default()
     }
 
-    /// The packet turned round: both addresses and both ports change places, which no checksum sees. `None` when the
-    /// headers are not all there.
+    /// The packet turned round: addresses of link and network and both ports change places, which no checksum sees. `None`
+    /// when the headers are not all there.
     pub fn turned(&self) -> Option<Self> {
         let mut packet = self.clone();
-        let l4 = match packet.header::<Ethernet>(0)?.ethertype {
+        let ethernet = packet.header::<Ethernet>(0)?;
+        core::mem::swap(&mut ethernet.source, &mut ethernet.destination);
+        let l4 = match ethernet.ethertype {
             ETHERTYPE_IPV4 => {
                 let ip = packet.header::<Ipv4>(ETHERNET_BYTES)?;
                 core::mem::swap(&mut ip.source, &mut ip.destination);

@@ -4,6 +4,7 @@ use lb_common::{FlowKey, protocol};
 use zerocopy::IntoBytes;
 
 use crate::headers::{Ethernet, Ports, Tcp, TcpFlags, Udp};
+use crate::memory::network::SOURCE;
 use crate::memory::{BufferPacket, InMemory};
 
 /// A packet by its fields. The checksums of what it builds are computed from all bytes.
@@ -52,8 +53,7 @@ impl<F: InMemory> Segment<F> {
     /// The bytes of the packet.
     pub fn build(&self) -> BufferPacket {
         let transport = self.transport();
-        let ethernet =
-            Ethernet { destination: [2, 0, 0, 0, 0, 1], source: [2, 0, 0, 0, 0, 2], ethertype: F::ETHERTYPE };
+        let ethernet = Ethernet { destination: SOURCE, source: [2, 0, 0, 0, 0, 2], ethertype: F::ETHERTYPE };
         let header = F::header(self, transport.len() as u16);
         BufferPacket::new(&[ethernet.as_bytes(), &header, &transport].concat())
     }

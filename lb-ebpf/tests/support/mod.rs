@@ -133,6 +133,65 @@ fn transport(sliced: &SlicedPacket<'_>, addresses: (IpAddr, IpAddr)) -> ((u16, u
     }
 }
 
+/// The packet with VLAN tags in front of its IP header.
+pub fn tagged(packet: &BufferPacket, ethertypes: &[[u8; 2]]) -> BufferPacket {
+    let (link, ip) = packet.bytes().split_at(12);
+    let tags: Vec<u8> = ethertypes.iter().flat_map(|kind| [kind[0], kind[1], 0x20, 100]).collect();
+    BufferPacket::new(&[link, &tags, ip].concat())
+}
+
+/// The packet with extension headers behind its IPv6 header: (number, bytes behind the first two).
+pub fn extended(packet: &BufferPacket, headers: &[(u8, &[u8])]) -> BufferPacket {
+    let mut bytes = packet.bytes().to_vec();
+    for (number, rest) in headers.iter().rev() {
+        let next = bytes[20];
+        bytes[20] = *number;
+        let words = ((2 + rest.len()) / 8 - 1) as u8;
+        let header = [&[next, if *number == 44 { 0 } else { words }][..], rest].concat();
+        let length = u16::from_be_bytes([bytes[18], bytes[19]]) + header.len() as u16;
+        bytes[18..20].copy_from_slice(&length.to_be_bytes());
+        bytes.splice(54..54, header);
+    }
+    BufferPacket::new(&bytes)
+}
+
+/// The packet in two fragments of which the first has `at` bytes of the IP packet's content, a multiple of eight.
+pub fn fragments(packet: &BufferPacket, at: usize) -> [BufferPacket; 2] {
+    let bytes = packet.bytes();
+    if bytes[12] == 0x08 {
+        return [(0, at), (at, bytes.len() - 34)].map(|(from, to)| {
+            let mut header = bytes[..34].to_vec();
+            header[16..18].copy_from_slice(&((20 + to - from) as u16).to_be_bytes());
+            let field = (from / 8) as u16 | if from == 0 { 0x2000 } else { 0 };
+            header[20..22].copy_from_slice(&field.to_be_bytes());
+            header[24..26].copy_from_slice(&[0, 0]);
+            let sum = header[14..34].chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
+            let sum = sum.sum::<u32>();
+            let sum = (sum & 0xffff) + (sum >> 16);
+            let sum = !(((sum & 0xffff) + (sum >> 16)) as u16);
+            header[24..26].copy_from_slice(&sum.to_be_bytes());
+            BufferPacket::new(&[&header, &bytes[34 + from..34 + to]].concat())
+        });
+    }
+    [(0, at), (at, bytes.len() - 54)].map(|(from, to)| {
+        let part = BufferPacket::new(&[&bytes[..54], &bytes[54 + from..54 + to]].concat());
+        let mut part = part.bytes().to_vec();
+        part[18..20].copy_from_slice(&((to - from) as u16).to_be_bytes());
+        let [high, low] = (from as u16 | u16::from(from == 0)).to_be_bytes();
+        extended(&BufferPacket::new(&part), &[(44, &[high, low, 1, 2, 3, 4])])
+    })
+}
+
+/// Source and destination address as an IP header has them, at an offset of the link header's length.
+pub fn addresses(packet: &BufferPacket) -> (IpAddr, IpAddr) {
+    let sliced = SlicedPacket::from_ethernet(packet.bytes()).expect("a well-formed packet");
+    match sliced.net.as_ref().expect("an IP packet") {
+        NetSlice::Ipv4(ip) => (ip.header().source_addr().into(), ip.header().destination_addr().into()),
+        NetSlice::Ipv6(ip) => (ip.header().source_addr().into(), ip.header().destination_addr().into()),
+        NetSlice::Arp(_) => panic!("not IP"),
+    }
+}
+
 /// Runs a generic test for both families and both protocols.
 #[macro_export]
 macro_rules! for_all {

@@ -36,6 +36,8 @@ pub(super) fn settings(addresses: &[IpAddr], ports: PortRange) -> Settings {
         snat_port_first: ports.first,
         snat_port_last: ports.last,
         flags: SettingsFlags::ECHO,
+        earlier_port_first: 0,
+        earlier_port_last: 0,
     }
 }
 

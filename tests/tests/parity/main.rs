@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 
 use aya::programs::{TestRun as _, TestRunOptions};
 use lb_common::Outcome;
-use lb_ebpf::memory::network::INGRESS;
+use lb_ebpf::memory::network::{INGRESS, SOURCE};
 use lb_ebpf::memory::{BufferPacket, MemoryMaps, TableHost};
-use lb_ebpf::{Action, Verdict, egress, ingress};
+use lb_ebpf::{Action, Scratch, Verdict, egress, ingress};
 use tests::kernel_network::{lay, ways};
 use tests::kernel_object::{KernelObject, Sizes, tc_context, xdp_context};
 
@@ -59,20 +59,8 @@ fn compare(seed: u64) {
     let mut both = Both {
         kernel: KernelObject::load(SIZES).expect("the object loads"),
         maps: world.maps.clone(),
-        device: TableHost {
-            now_s: 1,
-            inside: false,
-            answers: u32::MAX,
-            ingress_ifindex: INGRESS,
-            ways: ways(false),
-        },
-        stack: TableHost {
-            now_s: 1,
-            inside: false,
-            answers: u32::MAX,
-            ingress_ifindex: INGRESS,
-            ways: ways(true),
-        },
+        device: TableHost { mac: Some(SOURCE), ..TableHost::new(INGRESS, ways(false)) },
+        stack: TableHost { mac: Some(SOURCE), ..TableHost::new(INGRESS, ways(true)) },
     };
     both.kernel.fill(&both.maps).expect("the maps take what the world has");
     let mut outcomes = BTreeMap::<(Hook, Outcome), u64>::new();
@@ -119,9 +107,13 @@ impl Both {
 
         let mut after = packet.clone();
         let verdict = match hook {
-            Hook::Device => ingress(&mut after, &mut self.maps, &mut self.device),
-            Hook::Ingress => ingress(&mut after, &mut self.maps, &mut self.stack),
-            Hook::Egress => egress(&mut after, &mut self.maps, &mut self.stack),
+            Hook::Device => {
+                ingress(&mut after, &mut self.maps, &mut self.device, &mut Scratch::EMPTY.clone())
+            }
+            Hook::Ingress => {
+                ingress(&mut after, &mut self.maps, &mut self.stack, &mut Scratch::EMPTY.clone())
+            }
+            Hook::Egress => egress(&mut after, &mut self.maps, &mut self.stack, &mut Scratch::EMPTY.clone()),
         };
         let actions = if hook == Hook::Device { XDP_ACTIONS } else { TC_ACTIONS };
         let expected =
@@ -144,11 +136,13 @@ fn report(kernel: &KernelObject, outcomes: &BTreeMap<(Hook, Outcome), u64>) {
 
 /// Every packet was counted once, by the outcome that the host names.
 fn check_totals(kernel: &mut KernelObject, outcomes: &BTreeMap<(Hook, Outcome), u64>) {
-    for outcome in Outcome::ALL {
-        let expected: u64 =
-            outcomes.iter().filter(|((_, of), _)| of == outcome).map(|(_, count)| count).sum();
-        assert_eq!(kernel.count(*outcome).expect("a counter"), expected, "{}", outcome.name());
-    }
+    let all = |counts: &mut dyn FnMut(Outcome) -> u64| -> Vec<(&str, u64)> {
+        Outcome::ALL.iter().map(|outcome| (outcome.name(), counts(*outcome))).collect()
+    };
+    let expected = all(&mut |outcome| {
+        outcomes.iter().filter(|((_, of), _)| *of == outcome).map(|(_, count)| count).sum()
+    });
+    assert_eq!(all(&mut |outcome| kernel.count(outcome).expect("a counter")), expected);
 }
 
 /// The packets reached what they were made to reach: without this, agreement would say little.

@@ -59,10 +59,10 @@ impl World {
         let hook =
             self.random.one_of(&[Hook::Device, Hook::Device, Hook::Device, Hook::Ingress, Hook::Egress]);
         let sent = self.random.below(self.sent.len().max(1));
-        let packet = match self.sent.get(sent) {
-            Some(packet) if !self.random.once_in(3) || hook == Hook::Egress => {
-                packet.turned().expect("it was translated, so it has headers")
-            }
+        // A later fragment has no ports to turn round.
+        let turned = self.sent.get(sent).and_then(BufferPacket::turned);
+        let packet = match turned {
+            Some(packet) if !self.random.once_in(3) || hook == Hook::Egress => packet,
             _ if self.random.once_in(2) => self.request::<V4>(),
             _ => self.request::<V6>(),
         };
@@ -207,7 +207,14 @@ where
     FlowKey<F::Address>: Pod,
     Flow<F::Address>: Pod,
 {
-    let timeless = |flow: Flow<F::Address>| Flow { last_seen_s: 0, tick: 0, ..flow };
+    let timeless = |flow: Flow<F::Address>| Flow {
+        last_seen_s: 0,
+        tick: 0,
+        ifindex: 0,
+        neighbour: [0; 6],
+        mtu: 0,
+        ..flow
+    };
     let table = kernel.hash::<FlowKey<F::Address>, Flow<F::Address>>(name).expect("the flow table");
     let mut held = table.iter().map(|entry| entry.expect("an entry")).collect::<Vec<_>>();
     held.sort_unstable_by_key(|(key, _)| *key);
