@@ -1,5 +1,6 @@
 //! The BPF objects as `cargo xtask build-ebpf` left them, and the programs and maps in the kernel.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
@@ -7,7 +8,9 @@ use anyhow::{Context as _, Result};
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
 use aya::programs::{ProgramInfo, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
-use lb_common::{Backend, Device, DeviceFlags, Frontend, FrontendKey, Outcome, SLOTS_PER_LINE, SlotLine};
+use lb_common::{
+    Backend, Device, DeviceFlags, FilterBit, Frontend, FrontendKey, Outcome, SLOTS_PER_LINE, SlotLine,
+};
 use lb_ebpf::Family;
 use lb_ebpf::memory::{MemoryMaps, Tables};
 
@@ -122,6 +125,13 @@ impl KernelObject {
 
     /// Writes all that the agent would.
     pub fn fill(&mut self, maps: &MemoryMaps) -> Result<()> {
+        let mut words = BTreeMap::new();
+        // Bits before frontends, in the agent's order.
+        for bit in filter_bits(&maps.v4).chain(filter_bits(&maps.v6)) {
+            *words.entry(bit.word).or_default() |= bit.mask;
+        }
+        let mut filter = self.array::<u64>("FILTER")?;
+        words.iter().try_for_each(|(word, bits)| filter.set(*word, bits, 0))?;
         self.fill_family("FRONTENDS4", "BACKENDS4", &maps.v4)?;
         self.fill_family("FRONTENDS6", "BACKENDS6", &maps.v6)?;
         let mut slots = self.array::<SlotLine>("SLOTS")?;
@@ -167,6 +177,13 @@ impl Drop for KernelObject {
             eprintln!("cannot remove {}: {error}", self.pins.display());
         }
     }
+}
+
+/// The bits of all frontends: nothing says here which address is the node's own, so each has both.
+fn filter_bits<F: Family>(tables: &Tables<F>) -> impl Iterator<Item = FilterBit> {
+    tables.frontends.keys().flat_map(|key| {
+        [FilterBit::of_address(&key.address), FilterBit::of_port(&key.address, key.port, key.protocol)]
+    })
 }
 
 /// The context of an XDP program: `struct xdp_md` of `linux/bpf.h`, for a frame of `length` bytes on a device.
