@@ -12,6 +12,19 @@ pub struct Device {
     pub mac: [u8; 6],
 }
 
+impl Device {
+    /// Whether the device has this Ethernet address, or none that is known. By halves of words, as both are aligned.
+    #[inline(always)]
+    pub const fn is_addressed(&self, destination: [u8; 6]) -> bool {
+        const fn words([a, b, c, d, e, f]: [u8; 6]) -> (u16, u16, u16) {
+            (u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d]), u16::from_ne_bytes([e, f]))
+        }
+        let (own, other) = (words(self.mac), words(destination));
+        let same = (own.0 ^ other.0) | (own.1 ^ other.1) | (own.2 ^ other.2);
+        same == 0 || own.0 | own.1 | own.2 == 0
+    }
+}
+
 /// Bits of [`Device::flags`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceFlags;

@@ -24,6 +24,7 @@ mod service;
 mod settings;
 mod source;
 mod stats;
+mod words;
 
 pub use address::Address;
 pub use affinity::{Affinity, AffinityKey};

@@ -62,6 +62,12 @@ impl Part {
         Self { identification, kind }
     }
 
+    /// Makes it the whole, of which the identification says nothing.
+    #[inline(always)]
+    pub(crate) const fn set_whole(&mut self) {
+        self.kind = Self::WHOLE.kind;
+    }
+
     /// Whether it is no fragment.
     #[inline(always)]
     pub const fn is_whole(self) -> bool {

@@ -75,7 +75,7 @@ pub(crate) fn link<P: Packet>(packet: &mut P) -> Option<([u8; 2], u8)> {
 pub(crate) fn parse<F: Family, P: Packet>(packet: &mut P, parsed: &mut Parsed<F>) -> Result<bool, Outcome> {
     let (ip, part) = F::read(packet, ETHERNET_BYTES as u8, &mut parsed.key)?;
     parsed.ip = ip;
-    parsed.part = Part::WHOLE;
+    parsed.part.set_whole();
     if !part.is_whole() || F::is_extension(parsed.key.protocol) {
         return Ok(false);
     }
@@ -120,8 +120,7 @@ fn transport<F: Family, P: Packet>(packet: &mut P, parsed: &mut Parsed<F>) -> Re
         }
         _ => return Ok(false),
     };
-    parsed.key.source_port = ports.source;
-    parsed.key.destination_port = ports.destination;
+    parsed.key.set_tail(ports.source, ports.destination, parsed.key.protocol);
     Ok(true)
 }
 

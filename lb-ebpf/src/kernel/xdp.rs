@@ -88,8 +88,7 @@ impl<F: Fib> Host<F> for XdpHost<'_> {
 
     #[inline(always)]
     fn is_addressed(&mut self, destination: [u8; 6]) -> bool {
-        device(self.0.ingress_ifindex() as u32)
-            .is_none_or(|device| device.mac == [0; 6] || device.mac == destination)
+        device(self.0.ingress_ifindex() as u32).is_none_or(|device| device.is_addressed(destination))
     }
 
     #[inline(always)]

@@ -5,8 +5,9 @@ use super::files::Source;
 use super::mask::is_word;
 
 /// The only files that may have `unsafe`: edges to the kernel and to raw memory.
-const EDGES: [&str; 5] = [
+const EDGES: [&str; 6] = [
     "lb-common/src/pod.rs",
+    "lb-common/src/words.rs",
     "lb-ebpf/src/bench.rs",
     "lb-ebpf/src/kernel/",
     "lb-ebpf/src/main.rs",
