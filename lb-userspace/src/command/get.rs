@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
-use lb_common::{BackendState, FlowState, Frontend};
+use lb_common::{BackendState, Frontend};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
@@ -14,7 +14,7 @@ use crate::model::Protocol;
 use crate::plan::PortKey;
 
 use super::PinArgs;
-use super::output::{percent, print_json, print_table, share};
+use super::output::{flow_state, percent, print_json, print_table, share};
 
 /// What to print.
 #[derive(Debug, Subcommand)]
@@ -249,12 +249,7 @@ fn flow_document(flow: &FlowView) -> FlowDocument {
         destination: flow.from.1.to_string(),
         new_source: flow.to.0.to_string(),
         new_destination: flow.to.1.to_string(),
-        state: match flow.state {
-            FlowState::New => "new",
-            FlowState::Established => "established",
-            FlowState::ClientClosed | FlowState::BackendClosed => "closing",
-            FlowState::Closed => "closed",
-        },
+        state: flow_state(flow.state),
         local: flow.local,
         stale: flow.stale,
         idle_seconds: flow.idle_s,

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod cleanup;
+mod explain;
 mod get;
 mod output;
 mod plan;
@@ -36,6 +37,8 @@ enum Command {
     /// Print what the pinned maps hold; the agent need not run.
     #[command(subcommand)]
     Get(get::GetCommand),
+    /// Say what becomes of a packet, and why: the very packet engine, run on manifests or on the pinned maps.
+    Explain(explain::ExplainArgs),
     /// Take everything of weir off this machine: programs, links and maps.
     Cleanup(cleanup::CleanupArgs),
 }
@@ -97,6 +100,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Get(command) => get::run(&command),
+        Command::Explain(args) => explain::run(&args),
         Command::Cleanup(args) => cleanup::run(&args),
     };
     match result {

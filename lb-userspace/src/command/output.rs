@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 
 use comfy_table::{ContentArrangement, Table, presets};
+use lb_common::FlowState;
 use serde::Serialize;
 
 /// A table of at most 100 columns without frames, as `kubectl` prints.
@@ -41,4 +42,14 @@ pub(super) fn percent(slots: u32, length: u32) -> String {
 /// A share as programs read it: a fraction of one.
 pub(super) fn share(slots: u32, length: u32) -> f64 {
     if length == 0 { 0.0 } else { f64::from(slots) / f64::from(length) }
+}
+
+/// How far a flow has come, in one word.
+pub(super) const fn flow_state(state: FlowState) -> &'static str {
+    match state {
+        FlowState::New => "new",
+        FlowState::Established => "established",
+        FlowState::ClientClosed | FlowState::BackendClosed => "closing",
+        FlowState::Closed => "closed",
+    }
 }

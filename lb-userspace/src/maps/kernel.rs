@@ -241,7 +241,7 @@ fn service_info(key: &PortKey, port: u16) -> ServiceInfo {
 }
 
 /// The service port that an entry of `SERVICES` names, or `None` for one that weir did not write.
-pub(super) fn port_key(info: &ServiceInfo) -> Option<PortKey> {
+pub(crate) fn port_key(info: &ServiceInfo) -> Option<PortKey> {
     Some(PortKey {
         service: crate::model::ObjectKey::new(info.namespace.as_str(), info.name.as_str()),
         port_name: info.port_name.as_str().to_owned(),
@@ -259,7 +259,7 @@ pub(super) fn socket_address<A: Into<IpAddr>>(address: A, port: [u8; 2]) -> Sock
     SocketAddr::new(address.into(), u16::from_be_bytes(port))
 }
 
-pub(super) fn open<M>(
+pub(crate) fn open<M>(
     pins: &Pins,
     name: &'static str,
     typed: impl FnOnce(Map) -> Result<M, MapError>,

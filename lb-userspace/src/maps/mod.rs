@@ -10,5 +10,6 @@ mod pins;
 pub use arena::MappedArray;
 pub use entries::{BackendView, FlowView, Snapshot};
 pub use kernel::{MapsError, Tables};
+pub(crate) use kernel::{open, port_key};
 pub use load::{Loaded, load};
 pub use pins::Pins;
