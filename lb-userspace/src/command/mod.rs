@@ -7,6 +7,7 @@ mod output;
 mod plan;
 mod run;
 mod settings;
+mod trace;
 
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
@@ -39,6 +40,8 @@ enum Command {
     Get(get::GetCommand),
     /// Say what becomes of a packet, and why: the very packet engine, run on manifests or on the pinned maps.
     Explain(explain::ExplainArgs),
+    /// Show packets as they leave weir, with the reason.
+    Trace(trace::TraceArgs),
     /// Take everything of weir off this machine: programs, links and maps.
     Cleanup(cleanup::CleanupArgs),
 }
@@ -101,6 +104,7 @@ pub fn main() -> ExitCode {
         Command::Plan(args) => plan::run(&args),
         Command::Get(command) => get::run(&command),
         Command::Explain(args) => explain::run(&args),
+        Command::Trace(args) => trace::run(&args),
         Command::Cleanup(args) => cleanup::run(&args),
     };
     match result {

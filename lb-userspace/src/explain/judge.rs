@@ -96,9 +96,11 @@ fn from_cluster<F: Family>(key: &FlowKey<F::Address>, maps: &mut MemoryMaps) -> 
 
 /// Whether two addresses have their first `bits` in common.
 fn starts_alike(left: &impl Address, right: &impl Address, bits: u32) -> bool {
-    left.as_bytes().iter().zip(right.as_bytes()).zip((0..).step_by(8)).all(|((left, right), first)| {
-        (left ^ right).leading_zeros() >= bits.saturating_sub(first).min(8)
-    })
+    left.as_bytes()
+        .iter()
+        .zip(right.as_bytes())
+        .zip((0..).step_by(8))
+        .all(|((left, right), first)| (left ^ right).leading_zeros() >= bits.saturating_sub(first).min(8))
 }
 
 /// What the frontend itself says of the runs.

@@ -39,9 +39,12 @@ pub(super) fn still_holds<F: Family>(
     maps: &mut MemoryMaps,
 ) -> bool {
     // Datagrams leave an endpoint that is gone at once; connections end in order.
-    let leaves = |known: &KnownFlow| known.over || (known.forward && known.stale && key.protocol == protocol::UDP);
+    let leaves =
+        |known: &KnownFlow| known.over || (known.forward && known.stale && key.protocol == protocol::UDP);
     let same = |held: &Flow<F::Address>| {
-        let way = |flow: &Flow<F::Address>| (flow.source, flow.source_port, flow.destination, flow.destination_port);
+        let way = |flow: &Flow<F::Address>| {
+            (flow.source, flow.source_port, flow.destination, flow.destination_port)
+        };
         way(held) == way(flow) && (held.backend, held.generation) == (flow.backend, flow.generation)
     };
     known.is_some_and(|known| !leaves(known)) && F::tables(maps).flows.get(key).is_some_and(same)
@@ -84,7 +87,9 @@ impl KnownFlow {
     /// Why the entry did not decide, when a packet that `opens` a connection or not went another way.
     pub(super) const fn why_not(&self, opens: bool) -> &'static str {
         match self {
-            Self { over: true, .. } => "a flow entry of these addresses is there, but was silent for too long to count",
+            Self { over: true, .. } => {
+                "a flow entry of these addresses is there, but was silent for too long to count"
+            }
             Self { forward: false, local: true, .. } => {
                 "a flow entry says that this is the reply of a connection to this node: it is translated where it leaves \
                  the node, and here it passes as it is"

@@ -59,7 +59,8 @@ where
         let mut after = run::<F>(key, question.origin, &world).after;
         let Some(flow) = F::tables(&mut after).flows.get(&key).copied() else { break };
         let reply = key.opposite_key(&flow);
-        if F::tables(&mut world.maps).flows.contains_key(&reply) || kernel.flow(&reply, &mut world)?.is_none() {
+        if F::tables(&mut world.maps).flows.contains_key(&reply) || kernel.flow(&reply, &mut world)?.is_none()
+        {
             break;
         }
     }

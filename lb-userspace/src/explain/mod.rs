@@ -16,6 +16,8 @@ mod packet;
 mod planned;
 mod rule;
 mod run;
+#[cfg(test)]
+mod tests;
 mod world;
 
 use std::net::SocketAddr;

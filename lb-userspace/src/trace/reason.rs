@@ -76,11 +76,15 @@ pub const fn reason(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::NotIp => "neither IPv4 nor IPv6",
         Outcome::NotBalanced => "neither TCP nor UDP nor SCTP, nor ICMP that concerns a Service",
-        Outcome::Fragment => "a fragment whose first fragment was not seen, to an address that is no virtual IP",
+        Outcome::Fragment => {
+            "a fragment whose first fragment was not seen, to an address that is no virtual IP"
+        }
         Outcome::ExtensionHeader => "more IPv6 extension headers, or longer ones, than are walked",
         Outcome::Malformed => "shorter than its headers say, or headers that contradict each other",
         Outcome::NotOurs => "addressed to no Service",
-        Outcome::Local => "translated; the kernel routes it, because the endpoint or the client is on this node",
+        Outcome::Local => {
+            "translated; the kernel routes it, because the endpoint or the client is on this node"
+        }
         Outcome::Deferred => "left to the tc hook, where the kernel can resolve a neighbour",
         Outcome::Transmitted => "translated, and sent out of the device it came in by",
         Outcome::Redirected => "translated, and sent out of another device",
@@ -92,7 +96,9 @@ pub const fn reason(outcome: Outcome) -> &'static str {
             "no source port is free towards this endpoint: give weir more with --snat-ports"
         }
         Outcome::FlowTableFull => "the flow table took no entry: enlarge it with --flows-max",
-        Outcome::Changing => "the Service changed twice while the packet was looked at; the next one gets through",
+        Outcome::Changing => {
+            "the Service changed twice while the packet was looked at; the next one gets through"
+        }
         Outcome::ResetWithoutFlow => "an RST that belongs to no known flow",
         Outcome::NoSourceAddress => {
             "the node has no address of this family to send from: name one with --node-ip"
