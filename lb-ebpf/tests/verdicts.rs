@@ -175,7 +175,12 @@ fn ipv6_headers() {
         ("length that ends before the TCP header", 6, &[(IP + 4, 0), (IP + 5, 19)], Outcome::Malformed),
         ("length that ends before the UDP header", 17, &[(IP + 4, 0), (IP + 5, 7)], Outcome::Malformed),
         ("jumbogram", 17, &[(IP + 4, 0), (IP + 5, 0)], Outcome::Malformed),
-        ("hop-by-hop options before nothing", 6, &[(IP + 6, 0), (IP + 40, 59), (IP + 41, 0)], Outcome::NotBalanced),
+        (
+            "hop-by-hop options before nothing",
+            6,
+            &[(IP + 6, 0), (IP + 40, 59), (IP + 41, 0)],
+            Outcome::NotBalanced,
+        ),
         ("options beyond the packet", 6, &[(IP + 6, 60), (IP + 40, 60), (IP + 41, 9)], Outcome::Malformed),
         ("options beyond the bound", 6, &[(IP + 6, 60), (IP + 41, 30)], Outcome::ExtensionHeader),
         ("later fragment", 6, &[(IP + 6, 44), (IP + 43, 8)], Outcome::Fragment),

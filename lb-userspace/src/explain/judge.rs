@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use lb_common::{
-    Address, Backend, CLUSTER_SOURCES, Flow, FlowFlags, FlowKey, Frontend, FrontendFlags, FrontendKey,
-    Run as Slots, SettingsFlags,
+    Backend, CLUSTER_SOURCES, Flow, FlowFlags, FlowKey, Frontend, FrontendFlags, FrontendKey, Run as Slots,
+    SettingsFlags,
 };
+use lb_ebpf::Maps;
 use lb_ebpf::memory::MemoryMaps;
 
 use super::family::Family;
@@ -86,21 +87,8 @@ fn frontend<F: Family>(key: &FlowKey<F::Address>, maps: &mut MemoryMaps) -> Opti
 
 /// Whether the source is one of the cluster's own prefixes.
 fn from_cluster<F: Family>(key: &FlowKey<F::Address>, maps: &mut MemoryMaps) -> bool {
-    let asked = maps.settings.is_some_and(|settings| settings.flags & SettingsFlags::CLUSTER_SOURCES != 0);
-    let mut prefixes = F::tables(maps).sources.iter();
-    asked
-        && prefixes.any(|(prefix, bits)| {
-            prefix.service == CLUSTER_SOURCES && starts_alike(&prefix.address, &key.source, *bits)
-        })
-}
-
-/// Whether two addresses have their first `bits` in common.
-fn starts_alike(left: &impl Address, right: &impl Address, bits: u32) -> bool {
-    left.as_bytes()
-        .iter()
-        .zip(right.as_bytes())
-        .zip((0..).step_by(8))
-        .all(|((left, right), first)| (left ^ right).leading_zeros() >= bits.saturating_sub(first).min(8))
+    maps.settings.is_some_and(|settings| settings.flags & SettingsFlags::CLUSTER_SOURCES != 0)
+        && Maps::<F>::allows(maps, CLUSTER_SOURCES, &key.source)
 }
 
 /// What the frontend itself says of the runs.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use lb_common::{Flow, FlowKey, FlowState, Outcome};
 use lb_ebpf::lifetime::idle_s_max;
 use lb_ebpf::memory::{MemoryMaps, TableHost, Way};
-use lb_ebpf::{Route, ingress};
+use lb_ebpf::{Route, Scratch, ingress};
 
 use super::family::Family;
 use super::packet::packet;
@@ -45,17 +45,15 @@ pub(super) fn run<F: Family>(key: FlowKey<F::Address>, origin: Origin, world: &W
     let opens = known.is_none_or(|flow| {
         is_over::<F>(flow, key.protocol, world.now_s) || FlowState::from_u8(flow.state) == FlowState::Closed
     });
-    let route = Route::Neighbour { ifindex: OUT, source: [0; 6], destination: [0; 6] };
+    let route = Route::Neighbour { ifindex: OUT, source: [0; 6], destination: [0; 6], mtu: u16::MAX };
     let way = |prefix| Way { prefix, bits: 0, mtu: u16::MAX, route };
-    let mut host = TableHost::<false> {
-        now_s: world.now_s,
-        // What the node itself sends meets the same policies as what its pods send.
-        inside: matches!(origin, Origin::Pod | Origin::Host),
-        answers: u32::MAX,
-        ingress_ifindex: IN,
-        ways: vec![way(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), way(IpAddr::V6(Ipv6Addr::UNSPECIFIED))],
-    };
-    let verdict = ingress(&mut packet::<F>(key, opens), &mut after, &mut host);
+    let ways = vec![way(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), way(IpAddr::V6(Ipv6Addr::UNSPECIFIED))];
+    let mut host = TableHost::<false>::new(IN, ways);
+    host.now_s = world.now_s;
+    // What the node itself sends meets the same policies as what its pods send.
+    host.inside = matches!(origin, Origin::Pod | Origin::Host);
+    let mut scratch = Scratch::EMPTY;
+    let verdict = ingress(&mut packet::<F>(key, opens), &mut after, &mut host, &mut scratch);
     Run { opens, outcome: verdict.outcome(), after }
 }
 
