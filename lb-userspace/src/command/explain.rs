@@ -144,7 +144,7 @@ fn live(question: &Question, pins: &Pins) -> anyhow::Result<Answer> {
 fn planned(question: &Question, manifests: &Path, args: &ExplainArgs) -> anyhow::Result<(Planned, usize)> {
     let node = args.node.node();
     let (mut model, problems) = read_once(manifests)?;
-    let settings = settings(&node.addresses, args.snat_ports);
+    let settings = settings(&node, args.snat_ports, true);
     let mut planned = from_manifests(question, &mut model, &node, settings)?;
     let read: Vec<String> = problems.iter().map(ToString::to_string).collect();
     planned.problems.splice(0..0, read);

@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 
 use comfy_table::{ContentArrangement, Table, presets};
-use lb_common::FlowState;
+use lb_common::{FlowState, FrontendFlags};
 use serde::Serialize;
 
 /// A table of at most 100 columns without frames, as `kubectl` prints.
@@ -52,4 +52,18 @@ pub(super) const fn flow_state(state: FlowState) -> &'static str {
         FlowState::ClientClosed | FlowState::BackendClosed => "closing",
         FlowState::Closed => "closed",
     }
+}
+
+/// The names of the [`FrontendFlags`] that are set.
+pub(super) fn flag_names(flags: u32) -> Vec<&'static str> {
+    let names = [
+        (FrontendFlags::INSIDE_LOCAL, "insideLocal"),
+        (FrontendFlags::OUTSIDE_LOCAL, "outsideLocal"),
+        (FrontendFlags::INSIDE_DROPS, "insideDrops"),
+        (FrontendFlags::OUTSIDE_DROPS, "outsideDrops"),
+        (FrontendFlags::INSIDE_ONLY, "insideOnly"),
+        (FrontendFlags::SOURCE_RANGES, "sourceRanges"),
+        (FrontendFlags::ADDRESS, "address"),
+    ];
+    names.into_iter().filter(|(flag, _)| flags & flag != 0).map(|(_, name)| name).collect()
 }

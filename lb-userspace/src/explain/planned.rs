@@ -2,16 +2,17 @@
 
 use std::net::SocketAddr;
 
-use lb_common::Settings;
+use lb_common::{CLUSTER_SOURCES, Settings};
 use lb_ebpf::{V4, V6};
 
 use super::choice::{choice, endpoints};
 use super::family::Family;
 use super::judge::{Narrowed, judge};
 use super::run::key;
-use super::world::World;
+use super::world::{World, put_source};
 use super::{Answer, Question, ServiceName};
 use crate::apply::{Programmer, WriteError};
+use crate::diff::SourceEntry;
 use crate::layout::{Capacity, State};
 use crate::model::{EndpointSlice, Model, Service};
 use crate::plan::{Node, PortPlan, Scope, plan};
@@ -38,13 +39,18 @@ pub fn from_manifests(
 ) -> Result<Planned, WriteError> {
     let mut world = World { now_s: 1, ..World::default() };
     world.maps.settings = Some(settings);
+    for prefix in &node.policy.cluster_cidrs {
+        let entry = SourceEntry { service: CLUSTER_SOURCES, prefix: *prefix };
+        put_source::<V4>(&entry, &mut world.maps);
+        put_source::<V6>(&entry, &mut world.maps);
+    }
     let keys: Vec<_> = model.service_keys().cloned().collect();
     keys.iter().cloned().for_each(|key| model.mark(key));
     let mut programmer = Programmer::new(State::new(Capacity::default()), Vec::new(), node.clone());
     let pass = programmer.pass(model, &mut world)?;
     let services = keys.iter().filter_map(|key| model.service(key));
-    let mut problems: Vec<String> =
-        services.flat_map(|(service, slices)| plan(service, &slices, node).problems).collect();
+    let mut problems = node.problems();
+    problems.extend(services.flat_map(|(service, slices)| plan(service, &slices, node).problems));
     problems.extend(pass.refused.iter().map(ToString::to_string));
     let answer = answer_of::<V4>(question, &world, model, node);
     let answer = answer.or_else(|| answer_of::<V6>(question, &world, model, node));

@@ -12,14 +12,15 @@ use super::{Answer, Origin, Question};
 use crate::apply::Programmer;
 use crate::layout::{Capacity, State};
 use crate::model::Protocol;
-use crate::plan::Node;
+use crate::plan::{Node, Policy};
 use crate::source::read_once;
 
 /// A node that serves `examples`, a minute after boot.
 fn world() -> World {
     let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
     let (mut model, _) = read_once(examples).unwrap();
-    let node = Node { name: "node-1".to_owned(), zone: None, addresses: Vec::new() };
+    let node =
+        Node { name: "node-1".to_owned(), zone: None, addresses: Vec::new(), policy: Policy::default() };
     let mut world = World { now_s: 60, ..World::default() };
     let settings = Settings {
         snat4: [192, 0, 2, 10],

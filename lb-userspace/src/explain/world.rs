@@ -3,14 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use lb_common::{Backend, BackendFlags, FrontendKey};
+use lb_common::{Backend, FrontendKey, SourceKey};
 use lb_ebpf::memory::MemoryMaps;
 use lb_ebpf::{V4, V6};
 
 use super::ServiceName;
 use super::family::Family;
 use crate::apply::{WriteError, Writer};
-use crate::diff::{BackendEntry, Change};
+use crate::diff::{BackendEntry, Change, SourceEntry};
 use crate::layout::FrontendId;
 use crate::model::IpFamily;
 
@@ -34,6 +34,17 @@ impl Writer for World {
             }
             Change::PutService { id, key, port } => {
                 self.services.insert(*id, ServiceName { key: key.clone(), port: *port });
+            }
+            Change::ClearStats(id) => {
+                self.maps.stats.remove(id);
+            }
+            Change::PutSource(entry) => {
+                put_source::<V4>(entry, &mut self.maps);
+                put_source::<V6>(entry, &mut self.maps);
+            }
+            Change::DropSource(entry) => {
+                drop_source::<V4>(entry, &mut self.maps);
+                drop_source::<V6>(entry, &mut self.maps);
             }
             Change::PutBackend(entry) => {
                 put_backend::<V4>(entry, &mut self.maps);
@@ -73,7 +84,7 @@ impl Writer for World {
 
 /// The key, if the frontend is of this family.
 fn frontend_key<F: Family>(id: &FrontendId) -> Option<FrontendKey<F::Address>> {
-    Some(FrontendKey::new(F::address(id.at.ip())?, id.at.port(), id.protocol.number()))
+    Some(FrontendKey::new(F::address(id.ip())?, id.port(), id.protocol_number()))
 }
 
 /// Writes the backend, if it is of this family.
@@ -83,11 +94,28 @@ fn put_backend<F: Family>(entry: &BackendEntry, maps: &mut MemoryMaps) {
         address,
         port: entry.at.port().to_be_bytes(),
         state: entry.state.to_u8(),
-        flags: if entry.local { BackendFlags::LOCAL } else { 0 },
+        flags: entry.flags,
         service: entry.service,
         generation: entry.generation,
     };
     place::<F>(entry.id, backend, maps);
+}
+
+/// The key and the bits of the address that count, if the prefix is of this family.
+fn source_key<F: Family>(entry: &SourceEntry) -> Option<(SourceKey<F::Address>, u32)> {
+    let address = F::address(entry.prefix.address())?;
+    Some((SourceKey { service: entry.service, address }, u32::from(entry.prefix.length())))
+}
+
+/// Writes the prefix, if it is of this family.
+pub(super) fn put_source<F: Family>(entry: &SourceEntry, maps: &mut MemoryMaps) {
+    drop_source::<F>(entry, maps);
+    F::tables(maps).sources.extend(source_key::<F>(entry));
+}
+
+fn drop_source<F: Family>(entry: &SourceEntry, maps: &mut MemoryMaps) {
+    let key = source_key::<F>(entry);
+    F::tables(maps).sources.retain(|held| Some(*held) != key);
 }
 
 /// Writes an element of `BACKENDS4` or `BACKENDS6`.
