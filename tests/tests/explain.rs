@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tests::agent::{Agent, PATIENCE, XdpMode, run_to_end};
 use tests::manifests::Manifests;
-use tests::net::{Arms, BackendHost, Family, NODE_NAME, Network};
+use tests::net::{Arms, BackendHost, CLUSTER4, CLUSTER6, Family, NODE_NAME, Network};
 use tests::traffic::{Answer, Connection, Datagrams, Protocol, Server};
 
 /// Below the range that the kernel takes ports from by itself; each flow of a test has one of its own.
@@ -21,8 +21,11 @@ const FLOWS: usize = 4;
 const NOBODY: &str = "198.51.100.30";
 const LOCAL: &str = "198.51.100.31";
 const BALANCED: &str = "198.51.100.32";
+const ELSEWHERE: &str = "198.51.100.33";
+const REFUSED: &str = "198.51.100.34";
 
-/// Services of the first port alone: without endpoints, of the policy `Local`, and with an address of a load balancer.
+/// Services of one port: without endpoints, of the policy `Local` with and without an endpoint on the node, with an
+/// address of a load balancer, and with one that is not for the client.
 fn services(backends: &[BackendHost]) -> String {
     let addresses: Vec<String> = backends
         .iter()
@@ -31,18 +34,26 @@ fn services(backends: &[BackendHost]) -> String {
             format!("{{addresses: [{}], nodeName: {node}}}", backend.v4)
         })
         .collect();
+    let remote = addresses.first().cloned().unwrap_or_default();
     let mut text = String::new();
     for (name, spec, endpoints) in [
         ("nobody", format!("externalIPs: [{NOBODY}]"), String::new()),
         ("local", format!("externalIPs: [{LOCAL}], externalTrafficPolicy: Local"), addresses.join(", ")),
+        ("elsewhere", format!("externalIPs: [{ELSEWHERE}], externalTrafficPolicy: Local"), remote),
         ("balanced", "type: LoadBalancer".to_owned(), addresses.join(", ")),
+        (
+            "refused",
+            "type: LoadBalancer, loadBalancerSourceRanges: [203.0.113.0/24]".to_owned(),
+            addresses.join(", "),
+        ),
     ] {
+        let balanced = if name == "refused" { REFUSED } else { BALANCED };
         text.push_str(&format!(
             "apiVersion: v1
 kind: Service
 metadata: {{name: {name}}}
 spec: {{{spec}, ipFamilies: [IPv4], ports: [{{port: 80}}]}}
-status: {{loadBalancer: {{ingress: [{{ip: {BALANCED}}}]}}}}
+status: {{loadBalancer: {{ingress: [{{ip: {balanced}}}]}}}}
 ---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
@@ -128,13 +139,13 @@ impl World<'_> {
             .unwrap_or_else(|error| panic!("{to}: {error}: {said:?}"));
         for said in &said {
             assert_eq!(said["verdict"], "forward", "{to}: {said}");
+            assert_eq!(said["rule"]["name"], rule, "{to}: {said}");
             self.check_way(said, &answer);
             let shares = said["backends"].as_array().unwrap();
             let sum: f64 = shares.iter().map(|one| one["share"].as_f64().unwrap()).sum();
             assert!((sum - 1.0).abs() < 1e-9, "{said}");
             assert!(shares.iter().any(|one| one["address"] == said["backend"]["address"]), "{said}");
         }
-        assert_eq!(said[0]["rule"]["name"], rule, "{to}: {}", said[0]);
         assert_eq!(said[0]["backends"], said[1]["backends"]);
         (flow, answer)
     }
@@ -202,6 +213,18 @@ fn traffic_goes_where_it_is_said_to_go() {
         }
     }
     world.check_lost(port(), at(NOBODY.parse::<IpAddr>().unwrap(), 80), "reject", "no endpoints");
+    for family in Family::ALL {
+        world.check_lost(port(), at(family.vip(), 81), "reject", "unused port of a virtual IP");
+        let cluster = if family == Family::V4 { IpAddr::V4(CLUSTER4) } else { IpAddr::V6(CLUSTER6) };
+        world.check_lost(port(), at(cluster, 80), "drop", "cluster IP from outside");
+    }
+    world.check_lost(
+        port(),
+        at(ELSEWHERE.parse::<IpAddr>().unwrap(), 80),
+        "drop",
+        "externalTrafficPolicy: Local",
+    );
+    world.check_lost(port(), at(REFUSED.parse::<IpAddr>().unwrap(), 80), "drop", "loadBalancerSourceRanges");
     world.check_lost(port(), at(Family::V4.node(), 81), "pass", "not a Service address");
     world.check_lost(port(), at(Family::V6.node(), 81), "pass", "not a Service address");
 }

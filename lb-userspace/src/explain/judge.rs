@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use lb_common::{
-    Backend, CLUSTER_SOURCES, Flow, FlowFlags, FlowKey, Frontend, FrontendFlags, FrontendKey, Run as Slots,
-    SettingsFlags,
+    Backend, CLUSTER_SOURCES, Flow, FlowFlags, FlowKey, Frontend, FrontendFlags, FrontendKey, Outcome,
+    Run as Slots, SettingsFlags,
 };
 use lb_ebpf::Maps;
 use lb_ebpf::memory::MemoryMaps;
@@ -60,7 +60,11 @@ pub(super) fn judge<F: Family>(
         remarks.extend(narrowed.remark);
     }
     remarks.extend(known.filter(|_| !circumstances.established).map(|known| known.why_not(opens).to_owned()));
-    let run = frontend.map(|frontend| if inside { frontend.inside } else { frontend.outside });
+    remarks.extend(owner::<F>(&key, world, &mut before).filter(|_| outcome == Outcome::UnusedPort));
+    let run = frontend
+        // Who is refused may get none of them.
+        .filter(|_| !matches!(outcome, Outcome::FromOutside | Outcome::SourceRefused))
+        .map(|frontend| if inside { frontend.inside } else { frontend.outside });
     Answer {
         question: *question,
         opens,
@@ -83,6 +87,13 @@ pub(super) fn judge<F: Family>(
 fn frontend<F: Family>(key: &FlowKey<F::Address>, maps: &mut MemoryMaps) -> Option<Frontend> {
     let key = FrontendKey::new(key.destination, u16::from_be_bytes(key.destination_port), key.protocol);
     F::tables(maps).frontends.get(&key).copied()
+}
+
+/// Whose address the destination is.
+fn owner<F: Family>(key: &FlowKey<F::Address>, world: &World, maps: &mut MemoryMaps) -> Option<String> {
+    let address = F::tables(maps).frontends.get(&FrontendKey::new(key.destination, 0, 0))?;
+    let service = &world.services.get(&address.service)?.key.service;
+    Some(format!("the address is one of Service {service}"))
 }
 
 /// Whether the source is one of the cluster's own prefixes.

@@ -115,6 +115,7 @@ where
         let address = FrontendKey::new(key.destination, 0, 0);
         if let Some(found) = some(F::MAPS.frontends, self.frontends.get(&address, 0))? {
             F::tables(&mut world.maps).frontends.insert(address, found);
+            self.service(found.service, world)?;
         }
         let at = FrontendKey::new(key.destination, port, key.protocol);
         let Some(mut frontend) = some(F::MAPS.frontends, self.frontends.get(&at, 0))? else { return Ok(()) };

@@ -61,8 +61,41 @@ pub(super) fn all() -> String {
         "",
         &[(81, "node-1", "hints: {forZones: [{name: a}]}"), (82, "node-2", READY)],
     );
-    text
+    service(9, "elsewhere", "externalTrafficPolicy: Local", "", &[(91, "node-2", READY)]);
+    service(
+        10,
+        "internal",
+        "clusterIP: 10.96.1.10\n  internalTrafficPolicy: Local",
+        "",
+        &[(101, "node-1", READY), (102, "node-2", READY)],
+    );
+    service(
+        11,
+        "ranges",
+        "loadBalancerSourceRanges: [203.0.113.0/24]\nstatus: {loadBalancer: {ingress: [{ip: 198.51.100.111}]}}",
+        "",
+        &[(111, "node-1", READY)],
+    );
+    service(12, "sticky", "sessionAffinity: ClientIP", "", &[(121, "node-2", READY), (122, "node-2", READY)]);
+    text + SCTP
 }
+
+/// SCTP, whose ports cannot change.
+const SCTP: &str = "apiVersion: v1
+kind: Service
+metadata: {name: signalling, namespace: shop}
+spec:
+  externalIPs: [198.51.100.13]
+  ipFamilies: [IPv4]
+  ports: [{port: 3868, protocol: SCTP}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: signalling, namespace: shop, labels: {kubernetes.io/service-name: signalling}}
+addressType: IPv4
+ports: [{port: 3868, protocol: SCTP}]
+endpoints: [{addresses: [10.1.1.131], nodeName: node-1}]
+";
 
 fn one(number: u8, name: &str, spec: &str, metadata: &str, endpoints: &[Endpoint]) -> String {
     let mut text = format!(
@@ -70,7 +103,7 @@ fn one(number: u8, name: &str, spec: &str, metadata: &str, endpoints: &[Endpoint
 kind: Service
 metadata: {{name: {name}, namespace: shop}}
 spec:
-  type: NodePort
+  type: {service_type}
   externalIPs: [198.51.100.{number}]
   ipFamilies: [IPv4]
   ports: [{{port: 80, nodePort: {node_port}}}]
@@ -87,6 +120,7 @@ addressType: IPv4
 ports: [{{port: 8080}}]
 endpoints:
 ",
+        service_type = if spec.contains("loadBalancer") { "LoadBalancer" } else { "NodePort" },
         node_port = 30000 + u16::from(number),
     );
     if endpoints.is_empty() {

@@ -21,6 +21,9 @@ pub(super) fn text(answer: &Answer) -> String {
         let port = if name.is_empty() { String::new() } else { format!(" ({name})") };
         lines.push(("service", format!("{service}{port}")));
     }
+    if answer.affinity_timeout_s != 0 {
+        lines.push(("affinity", format!("by client address, for {}s", answer.affinity_timeout_s)));
+    }
     lines.extend(answer.flow.map(|flow| ("flow", known(flow))));
     if let Some(chosen) = answer.chosen {
         lines.push(("backend", format!("{}, {}", chosen.at, place(chosen.local))));
