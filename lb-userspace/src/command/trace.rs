@@ -103,7 +103,7 @@ impl Reader {
             if printed == most {
                 break;
             }
-            let Some(event) = self.session.next() else { break };
+            let Some(event) = self.session.next_event() else { break };
             if self.ids.as_ref().is_some_and(|ids| !ids.contains(&event.service)) {
                 continue;
             }

@@ -79,7 +79,7 @@ impl Session {
         let wanted = Trace { until_s: 0, service: 0, flags, per_second_max };
         let mut session = Self { trace, events, services, wanted, _lock: lock };
         // What a reader that died has left is not news.
-        while session.next().is_some() {}
+        while session.next_event().is_some() {}
         Ok(session)
     }
 
@@ -109,7 +109,7 @@ impl Session {
     }
 
     /// The next record that is there.
-    pub fn next(&mut self) -> Option<Event> {
+    pub fn next_event(&mut self) -> Option<Event> {
         while let Some(record) = self.events.next() {
             // A record that is too short is another program's, of a layout that this build does not know.
             if let Ok((event, _)) = Event::read_from_prefix(&record) {
