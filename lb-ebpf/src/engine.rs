@@ -22,11 +22,11 @@ where
     M: Maps<V4> + Maps<V6>,
     H: Host<V4> + Host<V6>,
 {
-    match packet.header::<Ethernet>(0).map(|ethernet| ethernet.ethertype) {
-        Some(ETHERTYPE_IPV4) => ingress_ip::<V4, P, M, H>(packet, maps, host, &mut scratch.v4),
-        Some(ETHERTYPE_IPV6) => ingress_ip::<V6, P, M, H>(packet, maps, host, &mut scratch.v6),
-        Some(_) => tagged(packet, maps, host, scratch),
-        None => Verdict::pass(Outcome::Malformed),
+    let Some((ethertype, l3)) = link(packet) else { return Verdict::pass(Outcome::Malformed) };
+    match ethertype {
+        ETHERTYPE_IPV4 => ingress_ip::<V4, P, M, H>(packet, l3, maps, host, &mut scratch.v4),
+        ETHERTYPE_IPV6 => ingress_ip::<V6, P, M, H>(packet, l3, maps, host, &mut scratch.v6),
+        _ => Verdict::pass(Outcome::NotIp),
     }
 }
 
@@ -46,66 +46,32 @@ where
     }
 }
 
-/// A frame that is not IP by its first EtherType: perhaps it has VLAN tags.
+/// Step by step, as far as each is needed. The functions that are not inlined share the stack that is left, one after the
+/// other; and each is called in one place only, since the verifier walks it anew for every place.
 #[inline(always)]
-fn tagged<P, M, H>(packet: &mut P, maps: &mut M, host: &mut H, scratch: &mut Scratch) -> Verdict
+fn ingress_ip<F, P, M, H>(packet: &mut P, l3: u8, maps: &mut M, host: &mut H, work: &mut Work<F>) -> Verdict
 where
+    F: IcmpFamily,
     P: Packet,
-    M: Maps<V4> + Maps<V6>,
-    H: Host<V4> + Host<V6>,
+    M: Maps<F>,
+    H: Host<F>,
 {
-    match link(packet) {
-        Some((ETHERTYPE_IPV4, l3)) => rare::<V4, P, M, H>(packet, l3, maps, host, &mut scratch.v4),
-        Some((ETHERTYPE_IPV6, l3)) => rare::<V6, P, M, H>(packet, l3, maps, host, &mut scratch.v6),
-        Some(_) => Verdict::pass(Outcome::NotIp),
-        None => Verdict::pass(Outcome::Malformed),
+    work.parsed.ip.l3 = l3;
+    let mut verdict = Verdict::UNUSUAL;
+    if usize::from(l3) == ETHERNET_BYTES {
+        verdict = known::<F, P, M, H>(packet, maps, host, work);
     }
-}
-
-/// The functions that are not inlined share the stack that is left, one after the other; and the two families do.
-#[inline(always)]
-fn ingress_ip<F, P, M, H>(packet: &mut P, maps: &mut M, host: &mut H, work: &mut Work<F>) -> Verdict
-where
-    F: IcmpFamily,
-    P: Packet,
-    M: Maps<F>,
-    H: Host<F>,
-{
-    let verdict = match known::<F, P, M, H>(packet, maps, host, work) {
-        Verdict::FIRST => first::<F, P, M, H>(packet, maps, host, work),
-        Verdict::UNUSUAL => return rare::<F, P, M, H>(packet, ETHERNET_BYTES as u8, maps, host, work),
-        verdict => verdict,
-    };
-    answered::<F, P, H>(packet, ETHERNET_BYTES as u8, host, verdict)
-}
-
-/// The way of a packet that is no whole TCP segment, UDP datagram or SCTP packet right behind an IP header without tags.
-#[inline(always)]
-fn rare<F, P, M, H>(packet: &mut P, l3: u8, maps: &mut M, host: &mut H, work: &mut Work<F>) -> Verdict
-where
-    F: IcmpFamily,
-    P: Packet,
-    M: Maps<F>,
-    H: Host<F>,
-{
-    let verdict = match unusual::<F, P, M, H>(packet, l3, maps, host, work) {
-        Verdict::FIRST => first::<F, P, M, H>(packet, maps, host, work),
-        Verdict::ICMP => unusual::icmp::<F, P, M, H>(packet, maps, host, work),
-        verdict => verdict,
-    };
-    answered::<F, P, H>(packet, l3, host, verdict)
-}
-
-/// Makes an answer of a rejection.
-#[inline(always)]
-fn answered<F, P, H>(packet: &mut P, l3: u8, host: &mut H, verdict: Verdict) -> Verdict
-where
-    F: IcmpFamily,
-    P: Packet,
-    H: Host<F>,
-{
+    if verdict == Verdict::UNUSUAL {
+        verdict = unusual::<F, P, M, H>(packet, maps, host, work);
+    }
+    if verdict == Verdict::ICMP {
+        verdict = unusual::icmp::<F, P, M, H>(packet, maps, host, work);
+    }
+    if verdict == Verdict::FIRST {
+        verdict = first::<F, P, M, H>(packet, maps, host, work);
+    }
     match verdict.action() {
-        Action::Reject => answer::<F, P, H>(packet, l3, host, verdict),
+        Action::Reject => answer::<F, P, H>(packet, work.parsed.ip.l3, host, verdict),
         Action::Pass | Action::Drop | Action::Transmit | Action::Redirect | Action::Resolve => verdict,
     }
 }

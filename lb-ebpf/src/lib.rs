@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod checksum;
+mod describe;
 mod engine;
 mod family;
 mod flow;
@@ -30,6 +31,7 @@ mod unusual;
 mod verdict;
 mod work;
 
+pub use describe::{describe, service};
 pub use engine::{egress, ingress};
 pub use family::{Family, IpFields, Part, V4, V6};
 pub use host::{Host, Route, RouteQuery};

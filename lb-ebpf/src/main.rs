@@ -20,15 +20,20 @@ use lb_common::Hook;
 use lb_ebpf::{Action, egress, ingress};
 
 use kernel::maps::{Tables, count, scratch};
-use kernel::tc::{TcHost, TcPacket, is_tagged};
+use kernel::observe::{after, before, settle};
+use kernel::tc::{TcHost, TcPacket, ifindex, is_tagged};
 use kernel::xdp::{XdpHost, XdpPacket, redirect};
 
 /// Packets that arrive at a device of the node, before the stack.
 #[xdp(frags)]
 pub fn weir_xdp(ctx: XdpContext) -> u32 {
     let Some(scratch) = scratch(Hook::XDP) else { return xdp_action::XDP_ABORTED };
-    let verdict = ingress(&mut XdpPacket(&ctx), &mut Tables, &mut XdpHost(&ctx), scratch);
+    let mut packet = XdpPacket(&ctx);
+    before(&mut packet, scratch);
+    let verdict = ingress(&mut packet, &mut Tables, &mut XdpHost(&ctx), scratch);
+    let verdict = settle(scratch, verdict);
     count(verdict);
+    after(&ctx, &mut packet, scratch, verdict, Hook::XDP, ctx.ingress_ifindex() as u32);
     match verdict.action() {
         // Only a hook that resolves neighbours answers `Resolve`; the stack would be the place for it.
         Action::Pass | Action::Resolve => xdp_action::XDP_PASS,
@@ -58,9 +63,12 @@ fn tc_ingress<const WORKLOAD: bool>(ctx: &TcContext, hook: u8) -> i32 {
         return TC_ACT_UNSPEC;
     }
     let Some(scratch) = scratch(hook) else { return TC_ACT_SHOT };
-    let mut packet = TcPacket::new(ctx);
+    let mut packet = TcPacket::new(ctx, &mut scratch.aside);
+    before(&mut packet, scratch);
     let verdict = ingress(&mut packet, &mut Tables, &mut TcHost::<WORKLOAD>(ctx), scratch);
+    let verdict = settle(scratch, verdict);
     count(verdict);
+    after(ctx, &mut packet, scratch, verdict, hook, ifindex(ctx));
     match verdict.action() {
         Action::Pass => TC_ACT_UNSPEC,
         Action::Drop | Action::Reject => TC_ACT_SHOT,
@@ -75,8 +83,12 @@ fn tc_ingress<const WORKLOAD: bool>(ctx: &TcContext, hook: u8) -> i32 {
 #[classifier]
 pub fn weir_tc_egress(ctx: TcContext) -> i32 {
     let Some(scratch) = scratch(Hook::TC_EGRESS) else { return TC_ACT_SHOT };
-    let verdict = egress(&mut TcPacket::new(&ctx), &mut Tables, &mut TcHost::<false>(&ctx), scratch);
+    let mut packet = TcPacket::new(&ctx, &mut scratch.aside);
+    before(&mut packet, scratch);
+    let verdict = egress(&mut packet, &mut Tables, &mut TcHost::<false>(&ctx), scratch);
+    let verdict = settle(scratch, verdict);
     count(verdict);
+    after(&ctx, &mut packet, scratch, verdict, Hook::TC_EGRESS, ifindex(&ctx));
     match verdict.action() {
         Action::Pass => TC_ACT_UNSPEC,
         // Egress only translates.

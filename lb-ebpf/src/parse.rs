@@ -82,15 +82,14 @@ pub(crate) fn parse<F: Family, P: Packet>(packet: &mut P, parsed: &mut Parsed<F>
     transport(packet, parsed)
 }
 
-/// Reads the headers of any packet whose IP header is at `l3`. `Ok(false)` where there are no ports: other protocols, and
+/// Reads the headers of any packet; where its IP header is stands in `parsed` already. `Ok(false)` where there are no ports: other protocols, and
 /// fragments but the first. Of ICMP the offset of its header is then known.
 #[inline(always)]
 pub(crate) fn parse_any<F: Family, P: Packet>(
     packet: &mut P,
-    l3: u8,
     parsed: &mut Parsed<F>,
 ) -> Result<bool, Outcome> {
-    let (ip, part) = F::read(packet, l3, &mut parsed.key)?;
+    let (ip, part) = F::read(packet, parsed.ip.l3, &mut parsed.key)?;
     parsed.ip = ip;
     parsed.part = part;
     F::walk(packet, &mut parsed.key, &mut parsed.ip, &mut parsed.part)?;

@@ -18,20 +18,14 @@ const FRAGMENTS_S: u32 = 30;
 ///
 /// Not inlined, as the way of a usual packet.
 #[inline(never)]
-pub(crate) fn unusual<F, P, M, H>(
-    packet: &mut P,
-    l3: u8,
-    maps: &mut M,
-    host: &mut H,
-    work: &mut Work<F>,
-) -> Verdict
+pub(crate) fn unusual<F, P, M, H>(packet: &mut P, maps: &mut M, host: &mut H, work: &mut Work<F>) -> Verdict
 where
     F: IcmpFamily,
     P: Packet,
     M: Maps<F>,
     H: Host<F>,
 {
-    match parse_any(packet, l3, &mut work.parsed) {
+    match parse_any(packet, &mut work.parsed) {
         Ok(true) => {
             if work.parsed.part.is_first() && maps.may_concern(&work.parsed.key) {
                 remember_ports::<F, M, H>(&work.parsed, maps, host);
@@ -95,7 +89,8 @@ where
     M: Maps<F>,
     H: Host<F>,
 {
-    match parse_any(packet, ETHERNET_BYTES as u8, &mut work.parsed) {
+    work.parsed.ip.l3 = ETHERNET_BYTES as u8;
+    match parse_any(packet, &mut work.parsed) {
         Ok(true) => {
             let verdict = translate_reply::<F, P, M, H>(packet, maps, host, work);
             if work.parsed.part.is_first() && verdict.is_translated() {

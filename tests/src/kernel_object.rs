@@ -51,6 +51,7 @@ impl KernelObject {
             .with_context(|| format!("cannot create {}: are you root?", pins.display()))?;
         let mut loader = EbpfLoader::new();
         loader
+            .override_global("AYA_LOG_LEVEL", &0_u8, true)
             .default_map_pin_directory(&pins)
             .map_max_entries("SLOTS", sizes.slots.div_ceil(SLOTS_PER_LINE));
         for (flows, backends) in [("FLOWS4", "BACKENDS4"), ("FLOWS6", "BACKENDS6")] {

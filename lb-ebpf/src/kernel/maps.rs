@@ -109,8 +109,6 @@ static COUNTERS: PerCpuArray<u64, { sizes::COUNTERS as usize }> = PerCpuArray::n
 // The agent alone uses it: without a reference the linker would drop it.
 #[used]
 static KEEP_SERVICES: &(dyn Sync + 'static) = &SERVICES;
-#[used]
-static KEEP: [&(dyn Sync + 'static); 2] = [&EVENTS, &TRACE];
 
 /// Counts a packet.
 #[inline(always)]
@@ -122,17 +120,17 @@ pub(crate) fn count(verdict: Verdict) {
     }
 }
 
-/// ICMP messages that this CPU has sent in answer in a second. Written by the programs, each CPU its own.
+/// ICMP messages sent in answer, and packets reported, in a second. Written by the programs, each CPU its own.
 #[btf_map]
-static ANSWERS: PerCpuArray<Answers, 1> = PerCpuArray::new();
+static RATES: PerCpuArray<Rate, 2> = PerCpuArray::new();
 
 /// Where packets are worked on, by hook. Written by the programs, each CPU its own.
 #[btf_map]
 static SCRATCH: PerCpuArray<Scratch, 5> = PerCpuArray::new();
 
-/// Value of `ANSWERS`.
+/// Value of `RATES`.
 #[repr(C)]
-pub(crate) struct Answers {
+struct Rate {
     /// The second.
     now_s: u32,
     /// How many in it.
@@ -145,15 +143,39 @@ const ANSWERS_MAX: u32 = 1000;
 /// Whether this CPU may send one more answer.
 #[inline(always)]
 pub(crate) fn may_answer() -> bool {
-    let Some(answers) = ANSWERS.get_ptr_mut(0) else { return false };
+    is_below(0, ANSWERS_MAX)
+}
+
+/// Whether this CPU may report one more packet.
+#[inline(always)]
+pub(crate) fn may_report(per_second_max: u32) -> bool {
+    is_below(1, per_second_max)
+}
+
+/// Counts one, and tells whether this second's limit is not passed.
+#[inline(always)]
+fn is_below(index: u32, per_second_max: u32) -> bool {
+    let Some(rate) = RATES.get_ptr_mut(index) else { return false };
     // SAFETY: the pointer is this CPU's element, valid while the program runs.
-    let answers = unsafe { &mut *answers };
+    let rate = unsafe { &mut *rate };
     let now_s = now_s();
-    if answers.now_s != now_s {
-        *answers = Answers { now_s, count: 0 };
+    if rate.now_s != now_s {
+        *rate = Rate { now_s, count: 0 };
     }
-    answers.count += 1;
-    answers.count <= ANSWERS_MAX
+    rate.count += 1;
+    rate.count <= per_second_max
+}
+
+/// Which packets somebody wants to see.
+#[inline(always)]
+pub(crate) fn trace() -> Option<&'static Trace> {
+    TRACE.get(0)
+}
+
+/// Sends an event to whoever reads. Without room for it there is nobody, or somebody who is too slow: it is lost.
+#[inline(always)]
+pub(crate) fn send_event(event: &Event) {
+    let _sent = EVENTS.output(event, 0);
 }
 
 /// The figures of a service on this CPU.

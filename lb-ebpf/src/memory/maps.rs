@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lb_common::{
-    Affinity, AffinityKey, Backend, Flow, FlowKey, Fragment, FragmentKey, Frontend, FrontendKey,
+    Affinity, AffinityKey, Backend, Flow, FlowFlags, FlowKey, Fragment, FragmentKey, Frontend, FrontendKey,
     ServiceStats, Settings, SourceKey,
 };
 
@@ -109,7 +109,7 @@ impl<F: InMemory> Maps<F> for MemoryMaps {
         let next = F::tables(self).frontends.range(first..).next();
         // A bit of the filter outlives its frontend.
         next.is_some_and(|(frontend, _)| frontend.address == key.destination)
-            || F::tables(self).flows.contains_key(key)
+            || F::tables(self).flows.get(key).is_some_and(|flow| flow.flags & FlowFlags::FORWARD != 0)
             || self.settings.is_some_and(|settings| {
                 F::snat(&settings) == key.destination
                     && settings.is_reply_port(u16::from_be_bytes(key.destination_port))
