@@ -1,11 +1,13 @@
 //! The command line.
 
 mod cleanup;
+mod explain;
 mod get;
 mod output;
 mod plan;
 mod run;
 mod settings;
+mod trace;
 
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
@@ -17,7 +19,8 @@ use clap::{Args, Parser, Subcommand};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 
 use crate::maps::Pins;
-use crate::plan::Node;
+use crate::model::Prefix;
+use crate::plan::{Node, NodePortAddresses, Policy};
 
 /// Kubernetes service load balancer in eBPF.
 #[derive(Debug, Parser)]
@@ -36,6 +39,10 @@ enum Command {
     /// Print what the pinned maps hold; the agent need not run.
     #[command(subcommand)]
     Get(get::GetCommand),
+    /// Say what becomes of a packet, and why: the very packet engine, run on manifests or on the pinned maps.
+    Explain(explain::ExplainArgs),
+    /// Show packets as they leave weir, with the reason.
+    Trace(trace::TraceArgs),
     /// Take everything of weir off this machine: programs, links and maps.
     Cleanup(cleanup::CleanupArgs),
 }
@@ -60,13 +67,24 @@ pub(crate) struct NodeArgs {
     /// Name of this node: endpoints name it to say that they run here [default: the host name].
     #[arg(long, value_name = "NAME", env = "NODE_NAME")]
     node_name: Option<String>,
-    /// Address of this node, of either family; NodePorts are served at each, and the first of a family is the source
-    /// of translated flows. May be given several times.
+    /// Address of this node, of either family; the first of a family is the source of translated flows. May be given
+    /// several times.
     #[arg(long, value_name = "ADDRESS")]
     node_ip: Vec<IpAddr>,
     /// Zone of this node, for topology hints.
     #[arg(long, value_name = "ZONE")]
     zone: Option<String>,
+    /// Addresses of this node that serve NodePorts: primary (the first of each family), localhost, all, or prefixes;
+    /// separated by commas.
+    #[arg(long, value_name = "WHICH", default_value = "primary")]
+    nodeport_addresses: NodePortAddresses,
+    /// Prefix of this cluster's pods: what comes from there is traffic from inside, wherever it arrives. May be given
+    /// several times, or separated by commas.
+    #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
+    cluster_cidr: Vec<Prefix>,
+    /// Serve cluster IPs to traffic from outside too.
+    #[arg(long)]
+    external_cluster_ip: bool,
 }
 
 impl NodeArgs {
@@ -76,6 +94,11 @@ impl NodeArgs {
             name: self.node_name.clone().unwrap_or_else(host_name),
             zone: self.zone.clone(),
             addresses: self.node_ip.clone(),
+            policy: Policy {
+                external_cluster_ip: self.external_cluster_ip,
+                node_port_addresses: self.nodeport_addresses.clone(),
+                cluster_cidrs: self.cluster_cidr.clone(),
+            },
         }
     }
 }
@@ -97,6 +120,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Plan(args) => plan::run(&args),
         Command::Get(command) => get::run(&command),
+        Command::Explain(args) => explain::run(&args),
+        Command::Trace(args) => trace::run(&args),
         Command::Cleanup(args) => cleanup::run(&args),
     };
     match result {

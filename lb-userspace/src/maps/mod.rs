@@ -6,9 +6,12 @@ mod entries;
 mod kernel;
 mod load;
 mod pins;
+mod sources;
+mod stats;
 
 pub use arena::MappedArray;
 pub use entries::{BackendView, FlowView, Snapshot};
 pub use kernel::{MapsError, Tables};
+pub(crate) use kernel::{open, port_key};
 pub use load::{Loaded, load};
 pub use pins::Pins;
