@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tracing::{debug, error, warn};
 
 use crate::diff::{Change, diff, order};
-use crate::layout::{FrontendId, LayoutError, PortLayout, Released, State, place};
+use crate::layout::{Claims, FrontendId, LayoutError, PortLayout, Released, State, place};
 use crate::model::{Model, ObjectKey};
 use crate::plan::{Node, PortKey, plan};
 
@@ -174,14 +174,16 @@ impl Programmer {
         let (ports, problems) = planned.map(|plan| (plan.ports, plan.problems)).unwrap_or_default();
         self.tell(service, problems);
         let mut placed: Vec<(PortKey, PortLayout)> = Vec::new();
-        let mut claimed: BTreeSet<FrontendId> = BTreeSet::new();
+        let gone = self.state.ports_of(service).filter(|key| ports.iter().all(|port| port.key != **key));
+        let gone: Vec<PortKey> = gone.cloned().collect();
+        let mut claims = Claims::new(gone.iter().cloned());
         for port in &ports {
-            match place(port, &claimed, &mut self.state) {
+            match place(port, &claims, &mut self.state) {
                 Ok((layout, taken)) => {
                     for frontend in taken {
                         self.wait(frontend, service);
                     }
-                    claimed.extend(layout.frontends.keys());
+                    claims.add(&port.key, &layout, &self.state);
                     placed.push((port.key.clone(), layout));
                 }
                 Err(refusal) => {
@@ -192,8 +194,6 @@ impl Programmer {
                 }
             }
         }
-        let gone = self.state.ports_of(service).filter(|key| ports.iter().all(|port| port.key != **key));
-        let gone: Vec<PortKey> = gone.cloned().collect();
         let placed = placed.into_iter().map(|(key, layout)| (key, Some(layout)));
         Ok(placed.chain(gone.into_iter().map(|key| (key, None))).collect())
     }
@@ -210,12 +210,13 @@ impl Programmer {
     }
 
     fn wait(&mut self, frontend: FrontendId, service: &ObjectKey) {
-        if self.waiting.entry(frontend).or_default().insert(service.clone()) {
+        let first = self.waiting.entry(frontend).or_default().insert(service.clone());
+        // A virtual IP may be shared: whichever has the entry, packets to it are treated alike.
+        if first && !matches!(frontend, FrontendId::Address(_)) {
             let owner = self.state.owner(&frontend).map(|key| key.service.to_string()).unwrap_or_default();
             warn!(
-                "Service {service}: {} {} belongs to Service {owner} and stays with it; give one of the two another \
-                 address or port",
-                frontend.protocol, frontend.at
+                "Service {service}: {frontend} belongs to Service {owner} and stays with it; give one of the two another \
+                 address or port"
             );
         }
     }

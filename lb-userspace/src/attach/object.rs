@@ -86,7 +86,7 @@ pub(super) const MAPS: [&str; 21] = [
 ];
 
 /// The maps whose size is an option.
-const SIZES: [(&str, &str); 8] = [
+const SIZES: [(&str, &str); 13] = [
     ("FRONTENDS4", "--frontends-max"),
     ("FRONTENDS6", "--frontends-max"),
     ("BACKENDS4", "--backends-max"),
@@ -94,7 +94,12 @@ const SIZES: [(&str, &str); 8] = [
     ("FLOWS4", "--flows-max"),
     ("FLOWS6", "--flows-max"),
     ("SERVICES", "--services-max"),
+    ("SERVICE_STATS", "--services-max"),
     ("SLOTS", "--slots-max"),
+    ("AFFINITY4", "--affinity-max"),
+    ("AFFINITY6", "--affinity-max"),
+    ("SOURCES4", "--sources-max"),
+    ("SOURCES6", "--sources-max"),
 ];
 
 fn entries(capacity: &Capacity, name: &str) -> u32 {
@@ -103,6 +108,10 @@ fn entries(capacity: &Capacity, name: &str) -> u32 {
         "BACKENDS4" | "BACKENDS6" => capacity.backends,
         "FLOWS4" | "FLOWS6" => capacity.flows,
         "SERVICES" => capacity.services,
+        // Ids begin at one.
+        "SERVICE_STATS" => capacity.services.saturating_add(1),
+        "AFFINITY4" | "AFFINITY6" => capacity.affinity,
+        "SOURCES4" | "SOURCES6" => capacity.sources,
         _ => capacity.slots.div_ceil(SLOTS_PER_LINE),
     }
 }

@@ -1,10 +1,10 @@
 //! `weir get`: what the pinned maps hold.
 
-use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
-use lb_common::{BackendState, FlowState, Frontend};
+use lb_common::{BackendState, FlowState, Frontend, ServiceStats};
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
@@ -14,7 +14,7 @@ use crate::model::Protocol;
 use crate::plan::PortKey;
 
 use super::PinArgs;
-use super::output::{percent, print_json, print_table, share};
+use super::output::{flag_names, percent, print_json, print_table, share};
 
 /// What to print.
 #[derive(Debug, Subcommand)]
@@ -55,7 +55,7 @@ pub(super) fn run(command: &GetCommand) -> anyhow::Result<()> {
         )
     })?;
     match command {
-        GetCommand::Services(_) => services(snapshot.ports(), args.output),
+        GetCommand::Services(_) => services(&snapshot, args.output),
         GetCommand::Backends(_) => backends(&snapshot.backends(), args.output),
         GetCommand::Flows(_) => flows(&read_flows(&snapshot, &pins)?, args.output),
     }
@@ -80,6 +80,14 @@ struct ServiceDocument<'a> {
     id: u32,
     frontends: Vec<FrontendDocument>,
     backends: usize,
+    /// Virtual IPs of which it has the entry for the address itself; one port of those that share it has it.
+    virtual_ips: Vec<String>,
+    source_ranges: Vec<String>,
+    packets: u64,
+    bytes: u64,
+    reply_packets: u64,
+    reply_bytes: u64,
+    new_flows: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -90,57 +98,84 @@ struct FrontendDocument {
     affinity_timeout_seconds: u32,
     inside_slots: u32,
     outside_slots: u32,
+    flags: Vec<&'static str>,
 }
 
 fn frontend_document((id, frontend): (&FrontendId, &Frontend)) -> FrontendDocument {
     FrontendDocument {
-        address: id.at.ip().to_string(),
-        port: id.at.port(),
+        address: id.ip().to_string(),
+        port: id.port(),
         affinity_timeout_seconds: frontend.affinity_timeout_s,
         inside_slots: frontend.inside.length,
         outside_slots: frontend.outside.length,
+        flags: flag_names(frontend.flags),
     }
 }
 
-fn services(ports: &BTreeMap<PortKey, PortLayout>, format: Format) -> anyhow::Result<()> {
+/// The frontends of a port, without its virtual IPs themselves.
+fn port_frontends(port: &PortLayout) -> impl Iterator<Item = (&FrontendId, &Frontend)> {
+    port.frontends.iter().filter(|(id, _)| matches!(id, FrontendId::Port { .. }))
+}
+
+fn service_document<'a>(key: &'a PortKey, port: &PortLayout, stats: &ServiceStats) -> ServiceDocument<'a> {
+    let addresses = port.frontends.keys().filter(|id| matches!(id, FrontendId::Address(_)));
+    ServiceDocument {
+        namespace: &key.service.namespace,
+        name: &key.service.name,
+        port_name: &key.port_name,
+        protocol: key.protocol.to_string(),
+        family: key.family.to_string(),
+        port: port.port,
+        id: port.service,
+        frontends: port_frontends(port).map(frontend_document).collect(),
+        backends: port.backends.len(),
+        virtual_ips: addresses.map(|id| id.ip().to_string()).collect(),
+        source_ranges: port.sources.iter().map(ToString::to_string).collect(),
+        packets: stats.packets,
+        bytes: stats.bytes,
+        reply_packets: stats.reply_packets,
+        reply_bytes: stats.reply_bytes,
+        new_flows: stats.new_flows,
+    }
+}
+
+fn services(snapshot: &Snapshot, format: Format) -> anyhow::Result<()> {
+    let ports = snapshot.ports();
     if format == Format::Json {
-        let documents: Vec<_> = ports
-            .iter()
-            .map(|(key, port)| ServiceDocument {
-                namespace: &key.service.namespace,
-                name: &key.service.name,
-                port_name: &key.port_name,
-                protocol: key.protocol.to_string(),
-                family: key.family.to_string(),
-                port: port.port,
-                id: port.service,
-                frontends: port.frontends.iter().map(frontend_document).collect(),
-                backends: port.backends.len(),
-            })
-            .collect();
-        return print_json(&documents);
+        let document = |(key, port)| {
+            let port: &PortLayout = port;
+            Ok(service_document(key, port, &snapshot.stats(port.service)?))
+        };
+        return print_json(&ports.iter().map(document).collect::<anyhow::Result<Vec<_>>>()?);
     }
     let mut rows = Vec::new();
     for (key, port) in ports {
-        for (id, frontend) in &port.frontends {
+        let stats =
+            if format == Format::Wide { snapshot.stats(port.service)? } else { ServiceStats::default() };
+        for (id, frontend) in port_frontends(port) {
             let mut row = vec![
                 key.service.to_string(),
                 key.port_name.clone(),
                 key.protocol.to_string(),
-                id.at.to_string(),
+                SocketAddr::new(id.ip(), id.port()).to_string(),
                 port.backends.len().to_string(),
             ];
             if format == Format::Wide {
                 row.push(port.service.to_string());
                 row.push(extent(frontend.inside));
                 row.push(extent(frontend.outside));
+                row.push(flag_names(frontend.flags).join(","));
+                let figures =
+                    [stats.packets, stats.bytes, stats.reply_packets, stats.reply_bytes, stats.new_flows];
+                row.extend(figures.map(|figure| figure.to_string()));
             }
             rows.push(row);
         }
     }
     let mut header = vec!["service", "port", "protocol", "frontend", "backends"];
     if format == Format::Wide {
-        header.extend(["id", "inside", "outside"]);
+        header.extend(["id", "inside", "outside", "flags"]);
+        header.extend(["packets", "bytes", "reply packets", "reply bytes", "new flows"]);
     }
     print_table(&header, rows)
 }

@@ -17,7 +17,8 @@ use clap::{Args, Parser, Subcommand};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 
 use crate::maps::Pins;
-use crate::plan::Node;
+use crate::model::Prefix;
+use crate::plan::{Node, NodePortAddresses, Policy};
 
 /// Kubernetes service load balancer in eBPF.
 #[derive(Debug, Parser)]
@@ -60,13 +61,24 @@ pub(crate) struct NodeArgs {
     /// Name of this node: endpoints name it to say that they run here [default: the host name].
     #[arg(long, value_name = "NAME", env = "NODE_NAME")]
     node_name: Option<String>,
-    /// Address of this node, of either family; NodePorts are served at each, and the first of a family is the source
-    /// of translated flows. May be given several times.
+    /// Address of this node, of either family; the first of a family is the source of translated flows. May be given
+    /// several times.
     #[arg(long, value_name = "ADDRESS")]
     node_ip: Vec<IpAddr>,
     /// Zone of this node, for topology hints.
     #[arg(long, value_name = "ZONE")]
     zone: Option<String>,
+    /// Addresses of this node that serve NodePorts: primary (the first of each family), localhost, all, or prefixes;
+    /// separated by commas.
+    #[arg(long, value_name = "WHICH", default_value = "primary")]
+    nodeport_addresses: NodePortAddresses,
+    /// Prefix of this cluster's pods: what comes from there is traffic from inside, wherever it arrives. May be given
+    /// several times, or separated by commas.
+    #[arg(long, value_name = "PREFIX", value_delimiter = ',')]
+    cluster_cidr: Vec<Prefix>,
+    /// Serve cluster IPs to traffic from outside too.
+    #[arg(long)]
+    external_cluster_ip: bool,
 }
 
 impl NodeArgs {
@@ -76,6 +88,11 @@ impl NodeArgs {
             name: self.node_name.clone().unwrap_or_else(host_name),
             zone: self.zone.clone(),
             addresses: self.node_ip.clone(),
+            policy: Policy {
+                external_cluster_ip: self.external_cluster_ip,
+                node_port_addresses: self.nodeport_addresses.clone(),
+                cluster_cidrs: self.cluster_cidr.clone(),
+            },
         }
     }
 }

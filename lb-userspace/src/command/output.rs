@@ -3,6 +3,7 @@
 use std::io::{self, Write as _};
 
 use comfy_table::{ContentArrangement, Table, presets};
+use lb_common::FrontendFlags;
 use serde::Serialize;
 
 /// A table of at most 100 columns without frames, as `kubectl` prints.
@@ -41,4 +42,18 @@ pub(super) fn percent(slots: u32, length: u32) -> String {
 /// A share as programs read it: a fraction of one.
 pub(super) fn share(slots: u32, length: u32) -> f64 {
     if length == 0 { 0.0 } else { f64::from(slots) / f64::from(length) }
+}
+
+/// The names of the [`FrontendFlags`] that are set.
+pub(super) fn flag_names(flags: u32) -> Vec<&'static str> {
+    let names = [
+        (FrontendFlags::INSIDE_LOCAL, "insideLocal"),
+        (FrontendFlags::OUTSIDE_LOCAL, "outsideLocal"),
+        (FrontendFlags::INSIDE_DROPS, "insideDrops"),
+        (FrontendFlags::OUTSIDE_DROPS, "outsideDrops"),
+        (FrontendFlags::INSIDE_ONLY, "insideOnly"),
+        (FrontendFlags::SOURCE_RANGES, "sourceRanges"),
+        (FrontendFlags::ADDRESS, "address"),
+    ];
+    names.into_iter().filter(|(flag, _)| flags & flag != 0).map(|(_, name)| name).collect()
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::layout::{counts, table_size};
 use crate::model::{ObjectKey, Protocol};
-use crate::plan::{FrontendKind, Node, PortPlan, Scope, ServicePlan, plan};
+use crate::plan::{FrontendKind, FrontendPlan, Node, PortPlan, Scope, ServicePlan, WithoutEndpoint, plan};
 use crate::source::{Severity, read_once};
 
 use super::NodeArgs;
@@ -64,10 +64,20 @@ struct PortDocument {
 }
 
 #[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 struct FrontendDocument {
     address: String,
     port: u16,
     kind: &'static str,
+    /// `cluster` or `local`: which endpoints traffic from inside may go to.
+    inside_policy: &'static str,
+    /// The same for traffic from outside, or `refused`.
+    outside_policy: &'static str,
+    /// `reject` or `drop`: what becomes of packets from inside while there is no such endpoint.
+    inside_without_endpoint: &'static str,
+    outside_without_endpoint: &'static str,
+    /// Empty for all sources.
+    source_ranges: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -93,7 +103,8 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<()> {
         .collect();
     give_once(&mut plans);
     let planned = plans.iter().flat_map(|plan| plan.problems.iter().cloned());
-    let told: Vec<String> = problems.iter().map(ToString::to_string).chain(planned).collect();
+    let read = problems.iter().map(ToString::to_string);
+    let told: Vec<String> = node.problems().into_iter().chain(read).chain(planned).collect();
     for problem in &told {
         eprintln!("weir: {problem}");
     }
@@ -146,38 +157,64 @@ fn port_document(port: &PortPlan) -> PortDocument {
         family: port.key.family.to_string(),
         port: port.port,
         affinity_timeout_seconds: port.affinity_timeout_s,
-        frontends: port
-            .frontends
-            .iter()
-            .map(|frontend| FrontendDocument {
-                address: frontend.at.ip().to_string(),
-                port: frontend.at.port(),
-                kind: kind(frontend.kind),
-            })
-            .collect(),
+        frontends: port.frontends.iter().map(|frontend| frontend_document(port, frontend)).collect(),
         inside: endpoints(port, inside(port)),
         outside: endpoints(port, outside(port)),
     }
 }
 
+fn frontend_document(port: &PortPlan, frontend: &FrontendPlan) -> FrontendDocument {
+    let ranged = port.has_source_ranges(frontend);
+    let without = |scope| match port.without_endpoint(scope) {
+        WithoutEndpoint::Reject => "reject",
+        WithoutEndpoint::Drop => "drop",
+    };
+    FrontendDocument {
+        address: frontend.at.ip().to_string(),
+        port: frontend.at.port(),
+        kind: kind(frontend.kind),
+        inside_policy: policy(frontend.inside),
+        outside_policy: outside_policy(frontend),
+        inside_without_endpoint: without(frontend.inside),
+        outside_without_endpoint: without(frontend.outside),
+        source_ranges: port.sources.iter().filter(|_| ranged).map(ToString::to_string).collect(),
+    }
+}
+
+const fn policy(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Cluster => "cluster",
+        Scope::Local => "local",
+    }
+}
+
+const fn outside_policy(frontend: &FrontendPlan) -> &'static str {
+    if frontend.inside_only { "refused" } else { policy(frontend.outside) }
+}
+
 const fn kind(kind: FrontendKind) -> &'static str {
     match kind {
+        FrontendKind::ClusterIp => "ClusterIP",
         FrontendKind::LoadBalancer => "LoadBalancer",
         FrontendKind::ExternalIp => "ExternalIP",
         FrontendKind::NodePort => "NodePort",
     }
 }
 
-fn inside(port: &PortPlan) -> Scope {
-    port.frontends.first().map_or(Scope::Cluster, |frontend| frontend.inside)
+/// The scope of traffic from inside; where a policy keeps it on the node, that one.
+fn inside(port: &PortPlan) -> Option<Scope> {
+    port.frontends.iter().map(|frontend| frontend.inside).max()
 }
 
-fn outside(port: &PortPlan) -> Scope {
-    port.frontends.first().map_or(Scope::Cluster, |frontend| frontend.outside)
+/// The scope of traffic from outside, likewise; none where no frontend is for it.
+fn outside(port: &PortPlan) -> Option<Scope> {
+    let open = port.frontends.iter().filter(|frontend| !frontend.inside_only);
+    open.map(|frontend| frontend.outside).max()
 }
 
 /// The endpoints of a scope with their very slots: the numbers are those that the agent would write.
-fn endpoints(port: &PortPlan, scope: Scope) -> Vec<EndpointDocument> {
+fn endpoints(port: &PortPlan, scope: Option<Scope>) -> Vec<EndpointDocument> {
+    let Some(scope) = scope else { return Vec::new() };
     let chosen = port.scope(scope);
     let weights: Vec<u16> = chosen.values().copied().collect();
     let size = table_size(weights.iter().copied());
@@ -214,9 +251,14 @@ fn table(plans: &[ServicePlan]) -> anyhow::Result<()> {
                 kind.to_owned(),
                 at,
                 String::new(),
-                String::new(),
-                String::new(),
+                policy(frontend.inside).to_owned(),
+                outside_policy(frontend).to_owned(),
             ]);
+        }
+        for range in &port.sources {
+            let mut row = vec![name.clone(), protocol.clone(), "source range".to_owned(), range.to_string()];
+            row.resize(7, String::new());
+            rows.push(row);
         }
         let (inside, outside) = (endpoints(port, inside(port)), endpoints(port, outside(port)));
         for (at, backend) in &port.backends {
@@ -242,6 +284,8 @@ fn table(plans: &[ServicePlan]) -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::model::{IpFamily, Protocol};
     use crate::plan::{FrontendPlan, PortKey};
@@ -253,6 +297,7 @@ mod tests {
             kind: FrontendKind::ExternalIp,
             inside: Scope::Cluster,
             outside: Scope::Cluster,
+            inside_only: false,
         };
         let key = PortKey {
             service: service.clone(),
@@ -268,6 +313,9 @@ mod tests {
             backends: BTreeMap::new(),
             cluster: BTreeMap::new(),
             local: BTreeMap::new(),
+            any: false,
+            virtual_ips: BTreeSet::new(),
+            sources: BTreeSet::new(),
         };
         ServicePlan { key: service, ports: vec![port], problems: Vec::new() }
     }

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use clap::Args;
+use clap::{ArgAction, Args};
 use lb_common::DeviceFlags;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -17,7 +17,7 @@ use crate::apply::Programmer;
 use crate::attach::{Attached, Device, XdpMode, attach, check, cleanup, load_programs};
 use crate::layout::Capacity;
 use crate::maps::{Loaded, Pins, Tables, load};
-use crate::model::Model;
+use crate::model::{Model, Prefix};
 use crate::plan::Node;
 use crate::source::{Directory, Problem, Severity, Watch};
 
@@ -45,6 +45,9 @@ pub(super) struct RunArgs {
     /// Source ports for flows to backends on other nodes.
     #[arg(long, value_name = "FIRST-LAST", default_value = "1024-29999")]
     snat_ports: PortRange,
+    /// Answer echo requests (ping) to virtual IPs.
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    answer_echo: bool,
     #[command(flatten)]
     node: NodeArgs,
     #[command(flatten)]
@@ -71,6 +74,12 @@ struct SizeArgs {
     /// Service ports in both families together.
     #[arg(long, value_name = "N", default_value_t = Capacity::default().services, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
     services_max: u32,
+    /// Clients of session affinity in each family, one for each service port that a client uses.
+    #[arg(long, value_name = "N", default_value_t = Capacity::default().affinity, value_parser = clap::value_parser!(u32).range(64..=67_108_864))]
+    affinity_max: u32,
+    /// Prefixes of `loadBalancerSourceRanges` of all service ports, and of --cluster-cidr, in each family.
+    #[arg(long, value_name = "N", default_value_t = Capacity::default().sources, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    sources_max: u32,
 }
 
 impl SizeArgs {
@@ -81,6 +90,8 @@ impl SizeArgs {
             backends: self.backends_max,
             slots: self.slots_max,
             flows: self.flows_max,
+            affinity: self.affinity_max,
+            sources: self.sources_max,
         }
     }
 }
@@ -149,7 +160,12 @@ fn start(
     let began = Instant::now();
     let mut programs = load_programs(pins, &args.sizes.capacity())?;
     let mut tables = Tables::open(pins)?;
-    let wrote_settings = tables.write_settings(&settings(&node.addresses, args.snat_ports))?;
+    let cluster: BTreeSet<Prefix> = node.policy.cluster_cidrs.iter().copied().collect();
+    let settings = settings(&node, args.snat_ports, args.answer_echo);
+    let settings_writes = tables.write_settings(&settings, &cluster)?;
+    for problem in node.problems() {
+        warn!("{problem}");
+    }
     let Loaded { state, orphans } = load(&tables)?;
     info!(services = state.ports().len(), orphans = orphans.len(), "read what the maps hold");
     let programmer = Programmer::new(state, orphans, node.clone());
@@ -167,7 +183,7 @@ fn start(
     if !agent.complete {
         warn!("not every manifest could be read: what the maps serve is left as it is until all can");
     }
-    let writes = agent.program() + usize::from(wrote_settings);
+    let writes = agent.program() + settings_writes;
     let attached = attach(&mut programs, devices, args.xdp_mode, pins)?;
     // Only a driver that runs XDP itself takes what XDP of another device sends.
     let native =

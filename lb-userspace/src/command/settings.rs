@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use lb_common::{Settings, SettingsFlags};
 
+use crate::plan::Node;
+
 /// A range of ports, `FIRST-LAST`, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PortRange {
@@ -24,8 +26,9 @@ impl FromStr for PortRange {
     }
 }
 
-/// The settings for a node with these addresses.
-pub(super) fn settings(addresses: &[IpAddr], ports: PortRange) -> Settings {
+/// The settings for a node; `echo` answers echo requests to virtual IPs.
+pub(super) fn settings(node: &Node, ports: PortRange, echo: bool) -> Settings {
+    let addresses = &node.addresses;
     let first4 =
         addresses.iter().find_map(|ip| if let IpAddr::V4(ip) = ip { Some(ip.octets()) } else { None });
     let first6 =
@@ -35,7 +38,8 @@ pub(super) fn settings(addresses: &[IpAddr], ports: PortRange) -> Settings {
         snat6: first6.unwrap_or_default(),
         snat_port_first: ports.first,
         snat_port_last: ports.last,
-        flags: SettingsFlags::ECHO,
+        flags: (if echo { SettingsFlags::ECHO } else { 0 })
+            | (if node.policy.cluster_cidrs.is_empty() { 0 } else { SettingsFlags::CLUSTER_SOURCES }),
         earlier_port_first: 0,
         earlier_port_last: 0,
     }
@@ -58,6 +62,7 @@ pub(super) fn overlap(ports: PortRange, ip_local_port_range: &str) -> Option<Str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Policy;
 
     #[test]
     fn ranges() {
@@ -78,8 +83,14 @@ mod tests {
     #[test]
     fn the_first_address_of_each_family_is_the_source() {
         let addresses = ["2001:db8::1", "192.0.2.1", "192.0.2.2"].map(|text| text.parse().unwrap());
-        let settings = settings(&addresses, PortRange { first: 1, last: 2 });
-        assert_eq!(settings.snat4, [192, 0, 2, 1]);
-        assert_eq!(settings.snat6[..4], [0x20, 0x01, 0x0d, 0xb8]);
+        let mut node =
+            Node { name: String::new(), zone: None, addresses: addresses.into(), policy: Policy::default() };
+        let ports = PortRange { first: 1, last: 2 };
+        let chosen = settings(&node, ports, true);
+        assert_eq!(chosen.snat4, [192, 0, 2, 1]);
+        assert_eq!(chosen.snat6[..4], [0x20, 0x01, 0x0d, 0xb8]);
+        assert_eq!(chosen.flags, SettingsFlags::ECHO);
+        node.policy.cluster_cidrs.push("10.244.0.0/16".parse().unwrap());
+        assert_eq!(settings(&node, ports, false).flags, SettingsFlags::CLUSTER_SOURCES);
     }
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use lb_common::{BackendState, Frontend};
 
 use crate::layout::FrontendId;
-use crate::model::IpFamily;
+use crate::model::{IpFamily, Prefix};
 use crate::plan::PortKey;
 
 /// One write.
@@ -23,6 +23,10 @@ pub enum Change {
         /// Port of the Service.
         port: u16,
     },
+    /// Clears the figures of a service id that is given out, in `SERVICE_STATS`.
+    ClearStats(u32),
+    /// Writes to `SOURCES4` or `SOURCES6`.
+    PutSource(SourceEntry),
     /// Writes to `BACKENDS4` or `BACKENDS6`.
     PutBackend(BackendEntry),
     /// Writes consecutive elements of `SLOTS`.
@@ -34,6 +38,8 @@ pub enum Change {
     },
     /// Writes to `FRONTENDS4` or `FRONTENDS6`.
     PutFrontend(FrontendId, Frontend),
+    /// Deletes from `SOURCES4` or `SOURCES6`.
+    DropSource(SourceEntry),
     /// Clears an element of `BACKENDS4` or `BACKENDS6` and raises its generation.
     DropBackend {
         /// Which of the two.
@@ -56,12 +62,21 @@ pub struct BackendEntry {
     pub id: u32,
     /// Generation of the id.
     pub generation: u32,
-    /// Whether it runs on this node.
-    pub local: bool,
+    /// See [`lb_common::BackendFlags`].
+    pub flags: u8,
     /// Whether it takes new flows.
     pub state: BackendState,
     /// Key of `SERVICES`.
     pub service: u32,
+}
+
+/// A key of `SOURCES4` or `SOURCES6`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SourceEntry {
+    /// Key of `SERVICES`.
+    pub service: u32,
+    /// Sources that it is for.
+    pub prefix: Prefix,
 }
 
 impl Change {
@@ -72,11 +87,14 @@ impl Change {
         match self {
             Self::DropFrontend(_) => 0,
             Self::PutService { .. } => 1,
-            Self::PutBackend(_) => 2,
-            Self::PutSlots { .. } => 3,
-            Self::PutFrontend(..) => 4,
-            Self::DropBackend { .. } => 5,
-            Self::DropService(_) => 6,
+            Self::ClearStats(_) => 2,
+            Self::PutSource(_) => 3,
+            Self::PutBackend(_) => 4,
+            Self::PutSlots { .. } => 5,
+            Self::PutFrontend(..) => 6,
+            Self::DropSource(_) => 7,
+            Self::DropBackend { .. } => 8,
+            Self::DropService(_) => 9,
         }
     }
 }
@@ -84,11 +102,16 @@ impl Change {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::DropFrontend(id) => write!(f, "delete frontend {} {}", id.protocol, id.at),
+            Self::DropFrontend(id) => write!(f, "delete frontend {id}"),
             Self::PutService { id, key, .. } => write!(f, "write service {id} ({key})"),
+            Self::ClearStats(id) => write!(f, "clear figures of service {id}"),
+            Self::PutSource(entry) => write!(f, "write source {} of service {}", entry.prefix, entry.service),
             Self::PutBackend(entry) => write!(f, "write backend {} ({})", entry.id, entry.at),
             Self::PutSlots { start, ids } => write!(f, "write {} slots from {start}", ids.len()),
-            Self::PutFrontend(id, _) => write!(f, "write frontend {} {}", id.protocol, id.at),
+            Self::PutFrontend(id, _) => write!(f, "write frontend {id}"),
+            Self::DropSource(entry) => {
+                write!(f, "delete source {} of service {}", entry.prefix, entry.service)
+            }
             Self::DropBackend { family, id, .. } => write!(f, "clear {family} backend {id}"),
             Self::DropService(id) => write!(f, "delete service {id}"),
         }

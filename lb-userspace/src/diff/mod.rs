@@ -1,13 +1,14 @@
 //! Fifth step of the control path: from what the maps hold to what they shall hold, as ordered changes. Pure.
 //!
 //! The order of writes is computed here and nowhere else. After any prefix of an ordered list every frontend shows
-//! only live slots, and every such slot only a live backend of its Service.
+//! only live slots, and every such slot only a live backend of its Service; one that is for some sources only has at
+//! least those that it shall have.
 
 mod change;
 #[cfg(test)]
 mod tests;
 
-pub use change::{BackendEntry, Change};
+pub use change::{BackendEntry, Change, SourceEntry};
 
 use std::collections::BTreeSet;
 
@@ -32,6 +33,10 @@ fn dropped(key: &PortKey, old: &PortLayout, new: Option<&PortLayout>, changes: &
             changes.push(Change::DropFrontend(*id));
         }
     }
+    let kept = |prefix| new.is_some_and(|new| new.service == old.service && new.sources.contains(prefix));
+    for prefix in old.sources.iter().filter(|prefix| !kept(prefix)) {
+        changes.push(Change::DropSource(SourceEntry { service: old.service, prefix: *prefix }));
+    }
     for (at, backend) in &old.backends {
         if new.is_none_or(|new| !new.backends.contains_key(at)) {
             changes.push(Change::DropBackend {
@@ -50,13 +55,22 @@ fn put(key: &PortKey, old: Option<&PortLayout>, new: &PortLayout, changes: &mut 
     if old.is_none_or(|old| (old.service, old.port) != (new.service, new.port)) {
         changes.push(Change::PutService { id: new.service, key: key.clone(), port: new.port });
     }
+    let same_id = |old: &&PortLayout| old.service == new.service;
+    if old.filter(same_id).is_none() {
+        changes.push(Change::ClearStats(new.service));
+    }
+    for prefix in &new.sources {
+        if old.filter(same_id).is_none_or(|old| !old.sources.contains(prefix)) {
+            changes.push(Change::PutSource(SourceEntry { service: new.service, prefix: *prefix }));
+        }
+    }
     for (at, backend) in &new.backends {
         if old.and_then(|old| old.backends.get(at)) != Some(backend) {
             changes.push(Change::PutBackend(BackendEntry {
                 at: *at,
                 id: backend.id,
                 generation: backend.generation,
-                local: backend.local,
+                flags: backend.flags,
                 state: backend.state,
                 service: new.service,
             }));

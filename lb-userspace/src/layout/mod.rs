@@ -1,34 +1,27 @@
 //! Fourth step of the control path: from a plan to the very entries of the maps, with ids and slots.
 
 mod arena;
+mod frontend;
 mod ids;
 mod maglev;
 mod place;
 mod state;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use lb_common::{BackendState, Frontend, Run};
+use lb_common::{BackendFlags, BackendState, Frontend, Run};
 
 pub use arena::Arena;
+pub use frontend::FrontendId;
 pub use ids::{BackendIds, ServiceIds};
 pub use maglev::{counts, fill, table_size};
-pub use place::{LayoutError, place};
+pub use place::{Claims, LayoutError, place};
 pub use state::{Capacity, Released, State};
 
-use crate::model::Protocol;
+use crate::model::Prefix;
 use crate::plan::PortKey;
-
-/// Key of a frontend, for both families.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FrontendId {
-    /// Address and port.
-    pub at: SocketAddr,
-    /// TCP or UDP.
-    pub protocol: Protocol,
-}
 
 /// The map entries of one service port in one family.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +36,8 @@ pub struct PortLayout {
     pub runs: Vec<RunLayout>,
     /// Frontends.
     pub frontends: BTreeMap<FrontendId, Frontend>,
+    /// Sources that frontends with `SOURCE_RANGES` are for.
+    pub sources: BTreeSet<Prefix>,
 }
 
 /// An endpoint with its id.
@@ -52,10 +47,17 @@ pub struct BackendLayout {
     pub id: u32,
     /// Generation of the id.
     pub generation: u32,
-    /// Whether it runs on this node.
-    pub local: bool,
+    /// See [`BackendFlags`].
+    pub flags: u8,
     /// Whether it takes new flows.
     pub state: BackendState,
+}
+
+impl BackendLayout {
+    /// Whether it runs on this node.
+    pub const fn is_local(&self) -> bool {
+        self.flags & BackendFlags::LOCAL != 0
+    }
 }
 
 /// A run of slots and what they hold.

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use lb_common::{Frontend, Run};
+use lb_common::{BackendFlags, Frontend, FrontendFlags, Run};
 
-use crate::model::IpFamily;
+use crate::model::{IpFamily, Prefix};
 use crate::plan::{PortKey, PortPlan, Scope};
 
 use super::{BackendLayout, FrontendId, PortLayout, RunLayout, State, fill, table_size};
@@ -30,19 +30,47 @@ pub struct LayoutError {
     pub option: &'static str,
 }
 
-/// Places a plan. Frontends that another service port has, or that `claimed` names, are left to it and returned.
+/// What the other ports of a Service that is placed have been given, or leave.
+#[derive(Debug, Default)]
+pub struct Claims {
+    frontends: BTreeSet<FrontendId>,
+    sources4: usize,
+    sources6: usize,
+    leaving: BTreeSet<PortKey>,
+}
+
+impl Claims {
+    /// Nothing is given yet. The frontends of ports that are `leaving` with this change may be taken over at once.
+    pub fn new(leaving: impl IntoIterator<Item = PortKey>) -> Self {
+        Self { leaving: leaving.into_iter().collect(), ..Self::default() }
+    }
+
+    /// Adds a port that was placed.
+    pub fn add(&mut self, key: &PortKey, placed: &PortLayout, state: &State) {
+        self.frontends.extend(placed.frontends.keys());
+        let old = state.ports().get(key);
+        let known = |source: &&Prefix| old.is_some_and(|old| old.sources.contains(source));
+        let new = placed.sources.iter().filter(|source| !known(source)).count();
+        match key.family {
+            IpFamily::V4 => self.sources4 += new,
+            IpFamily::V6 => self.sources6 += new,
+        }
+    }
+}
+
+/// Places a plan. Frontends that another service port has are left to it and returned.
 ///
 /// # Errors
 ///
 /// When a map is full; nothing is then taken.
 pub fn place(
     plan: &PortPlan,
-    claimed: &BTreeSet<FrontendId>,
+    claims: &Claims,
     state: &mut State,
 ) -> Result<(PortLayout, Vec<FrontendId>), LayoutError> {
     let old = state.ports().get(&plan.key).cloned();
     let mut placing = Placing { plan, old, state, taken: Taken::default() };
-    let placed = placing.place(claimed);
+    let placed = placing.place(claims);
     if placed.is_err() {
         placing.give_back();
     }
@@ -66,10 +94,7 @@ struct Placing<'a> {
 }
 
 impl Placing<'_> {
-    fn place(
-        &mut self,
-        claimed: &BTreeSet<FrontendId>,
-    ) -> Result<(PortLayout, Vec<FrontendId>), LayoutError> {
+    fn place(&mut self, claims: &Claims) -> Result<(PortLayout, Vec<FrontendId>), LayoutError> {
         let service = self.service()?;
         let backends = self.backends()?;
         let cluster = self.run(Scope::Cluster, &backends, None)?;
@@ -78,25 +103,34 @@ impl Placing<'_> {
             Scope::Cluster => cluster.run,
             Scope::Local => local.run,
         };
-        let (mut frontends, mut refused) = (BTreeMap::new(), Vec::new());
-        for frontend in &self.plan.frontends {
-            let id = FrontendId { at: frontend.at, protocol: self.plan.key.protocol };
-            if claimed.contains(&id) || self.state.owner(&id).is_some_and(|owner| *owner != self.plan.key) {
-                refused.push(id);
-                continue;
-            }
+        let protocol = self.plan.key.protocol;
+        let ports = self.plan.frontends.iter().map(|frontend| {
             let value = Frontend {
                 service,
                 affinity_timeout_s: self.plan.affinity_timeout_s,
                 inside: run_of(frontend.inside),
                 outside: run_of(frontend.outside),
-                flags: 0,
+                flags: self.plan.flags(frontend),
             };
-            frontends.insert(id, value);
-        }
-        self.check_frontends(&frontends)?;
+            (FrontendId::Port { at: frontend.at, protocol }, value)
+        });
+        let address = Frontend { service, flags: FrontendFlags::ADDRESS, ..Frontend::default() };
+        let addresses = self.plan.virtual_ips.iter().map(|ip| (FrontendId::Address(*ip), address));
+        let (frontends, refused): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            ports.chain(addresses).partition(|(id, _)| !self.is_taken(id, claims));
+        self.check_frontends(&frontends, claims)?;
+        let ranged = |frontend: &Frontend| frontend.flags & FrontendFlags::SOURCE_RANGES != 0;
+        let sources =
+            if frontends.values().any(ranged) { self.plan.sources.clone() } else { BTreeSet::new() };
+        self.check_sources(&sources, claims)?;
         let runs = self.used_runs([cluster, local], &frontends);
-        Ok((PortLayout { service, port: self.plan.port, backends, runs, frontends }, refused))
+        let layout = PortLayout { service, port: self.plan.port, backends, runs, frontends, sources };
+        Ok((layout, refused.into_keys().collect()))
+    }
+
+    fn is_taken(&self, id: &FrontendId, claims: &Claims) -> bool {
+        let stays = |owner: &PortKey| *owner != self.plan.key && !claims.leaving.contains(owner);
+        claims.frontends.contains(id) || self.state.owner(id).is_some_and(stays)
     }
 
     fn service(&mut self) -> Result<u32, LayoutError> {
@@ -119,8 +153,13 @@ impl Placing<'_> {
                 Some(known) => (known.id, known.generation),
                 None => self.backend()?,
             };
-            backends
-                .insert(*at, BackendLayout { id, generation, local: backend.local, state: backend.state });
+            let flags = [
+                (backend.local, BackendFlags::LOCAL),
+                (plan.cluster.contains_key(at), BackendFlags::IN_CLUSTER),
+                (plan.local.contains_key(at), BackendFlags::IN_LOCAL),
+            ];
+            let flags = flags.iter().filter(|(set, _)| *set).fold(0, |all, (_, flag)| all | flag);
+            backends.insert(*at, BackendLayout { id, generation, flags, state: backend.state });
         }
         Ok(backends)
     }
@@ -169,15 +208,17 @@ impl Placing<'_> {
         Ok(RunLayout { run, slots })
     }
 
-    /// Whether a run was that of a scope. Traffic from inside goes to the cluster; a run for traffic from outside alone
-    /// is that of the local scope.
+    /// Whether a run was that of a scope, and of no other.
     fn had(&self, scope: Scope, run: Run) -> bool {
-        let frontends = || self.old.iter().flat_map(|old| old.frontends.values());
-        let inside = frontends().any(|frontend| frontend.inside == run);
-        match scope {
-            Scope::Cluster => inside,
-            Scope::Local => !inside && frontends().any(|frontend| frontend.outside == run),
-        }
+        let of = |held: Run, local: bool| (held == run).then_some(Scope::of_policy(local));
+        let frontends = self.old.iter().flat_map(|old| old.frontends.values());
+        let scopes = frontends.flat_map(|frontend| {
+            let flag = |flag| frontend.flags & flag != 0;
+            let inside = of(frontend.inside, flag(FrontendFlags::INSIDE_LOCAL));
+            [inside, of(frontend.outside, flag(FrontendFlags::OUTSIDE_LOCAL))]
+        });
+        let mut scopes = scopes.flatten().peekable();
+        scopes.peek().is_some() && scopes.all(|had| had == scope)
     }
 
     /// The backend ids of a scope's slots; none when no frontend asks for the scope.
@@ -196,16 +237,38 @@ impl Placing<'_> {
         filled.map(|index| ids.get(index as usize).copied().unwrap_or(0)).collect()
     }
 
-    fn check_frontends(&self, frontends: &BTreeMap<FrontendId, Frontend>) -> Result<(), LayoutError> {
+    fn check_frontends(
+        &self,
+        frontends: &BTreeMap<FrontendId, Frontend>,
+        claims: &Claims,
+    ) -> Result<(), LayoutError> {
         let family = self.plan.key.family;
         let size = self.state.capacity.frontends;
-        let new = frontends.keys().filter(|id| self.state.owner(id).is_none()).count();
+        let is_new = |id: &&FrontendId| id.family() == family && self.state.owner(id).is_none();
+        let new = frontends.keys().chain(&claims.frontends).filter(is_new).count();
         let free = (size as usize).saturating_sub(self.state.frontends(family));
         if new <= free {
             return Ok(());
         }
         let map = by_family(family, "FRONTENDS4", "FRONTENDS6");
         Err(self.full(map, size, new - free, "--frontends-max"))
+    }
+
+    fn check_sources(&self, sources: &BTreeSet<Prefix>, claims: &Claims) -> Result<(), LayoutError> {
+        let family = self.plan.key.family;
+        let size = self.state.capacity.sources;
+        let known = |source: &&Prefix| self.old.as_ref().is_some_and(|old| old.sources.contains(source));
+        let claimed = match family {
+            IpFamily::V4 => claims.sources4,
+            IpFamily::V6 => claims.sources6,
+        };
+        let new = sources.iter().filter(|source| !known(source)).count();
+        let free = (size as usize).saturating_sub(self.state.sources(family) + claimed);
+        if new <= free {
+            return Ok(());
+        }
+        let map = by_family(family, "SOURCES4", "SOURCES6");
+        Err(self.full(map, size, new - free, "--sources-max"))
     }
 
     /// The runs that a frontend shows; one that was taken for nothing is given back.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lb_common::Run;
 
-use crate::model::{IpFamily, ObjectKey};
+use crate::model::{IpFamily, ObjectKey, Prefix};
 use crate::plan::PortKey;
 
 use super::{Arena, BackendIds, FrontendId, PortLayout, Ports, ServiceIds};
@@ -22,6 +22,10 @@ pub struct Capacity {
     pub slots: u32,
     /// Entries in each of `FLOWS4` and `FLOWS6`.
     pub flows: u32,
+    /// Entries in each of `AFFINITY4` and `AFFINITY6`.
+    pub affinity: u32,
+    /// Entries in each of `SOURCES4` and `SOURCES6`.
+    pub sources: u32,
 }
 
 impl Default for Capacity {
@@ -33,6 +37,8 @@ impl Default for Capacity {
             backends: maps::BACKENDS,
             slots: maps::SLOTS,
             flows: maps::FLOWS,
+            affinity: maps::AFFINITY,
+            sources: maps::SOURCES,
         }
     }
 }
@@ -42,8 +48,8 @@ impl Default for Capacity {
 pub struct State {
     ports: Ports,
     owners: BTreeMap<FrontendId, PortKey>,
-    frontends4: usize,
-    frontends6: usize,
+    frontends: PerFamily,
+    sources: PerFamily,
     pub(super) capacity: Capacity,
     pub(super) services: ServiceIds,
     pub(super) backends4: BackendIds,
@@ -57,8 +63,8 @@ impl State {
         Self {
             ports: Ports::new(),
             owners: BTreeMap::new(),
-            frontends4: 0,
-            frontends6: 0,
+            frontends: PerFamily::default(),
+            sources: PerFamily::default(),
             capacity,
             services: ServiceIds::new(capacity.services),
             backends4: BackendIds::new(capacity.backends),
@@ -90,10 +96,12 @@ impl State {
 
     /// Number of frontends in a family.
     pub(super) const fn frontends(&self, family: IpFamily) -> usize {
-        match family {
-            IpFamily::V4 => self.frontends4,
-            IpFamily::V6 => self.frontends6,
-        }
+        self.frontends.get(family)
+    }
+
+    /// Number of source prefixes in a family, with those that are about to be deleted.
+    pub(super) const fn sources(&self, family: IpFamily) -> usize {
+        self.sources.get(family)
     }
 
     pub(super) const fn backends(&mut self, family: IpFamily) -> &mut BackendIds {
@@ -111,6 +119,7 @@ impl State {
         }
         layout.runs.retain(|run| self.arena.reserve(run.run));
         self.own(&key, &layout);
+        *self.sources.of(key.family) += layout.sources.len();
         self.ports.insert(key, layout);
         true
     }
@@ -124,7 +133,12 @@ impl State {
     /// used stays taken until [`State::release`], so that nothing else is given it before the writes are done.
     pub fn adopt(&mut self, key: PortKey, new: Option<PortLayout>) -> Released {
         let mut released = Released { family: key.family, ..Released::default() };
-        if let Some(old) = self.ports.remove(&key) {
+        let old = self.ports.remove(&key);
+        if let Some(new) = &new {
+            let known = |source: &&Prefix| old.as_ref().is_some_and(|old| old.sources.contains(source));
+            *self.sources.of(key.family) += new.sources.iter().filter(|source| !known(source)).count();
+        }
+        if let Some(old) = old {
             for frontend in old.frontends.keys() {
                 if self.owners.get(frontend) == Some(&key) {
                     self.disown(frontend);
@@ -141,6 +155,7 @@ impl State {
 
     /// Frees what an adopted change left behind, after it was written.
     pub fn release(&mut self, released: Released) {
+        *self.sources.of(released.family) -= released.sources;
         for run in released.runs {
             self.arena.release(run);
         }
@@ -171,20 +186,36 @@ impl State {
     fn own(&mut self, key: &PortKey, layout: &PortLayout) {
         for frontend in layout.frontends.keys() {
             if self.owners.insert(*frontend, key.clone()).is_none() {
-                *self.frontend_count(IpFamily::of(frontend.at.ip())) += 1;
+                *self.frontends.of(frontend.family()) += 1;
             }
         }
     }
 
     fn disown(&mut self, frontend: &FrontendId) {
         self.owners.remove(frontend);
-        *self.frontend_count(IpFamily::of(frontend.at.ip())) -= 1;
+        *self.frontends.of(frontend.family()) -= 1;
+    }
+}
+
+/// Entries of two maps of one kind.
+#[derive(Clone, Copy, Debug, Default)]
+struct PerFamily {
+    v4: usize,
+    v6: usize,
+}
+
+impl PerFamily {
+    const fn get(self, family: IpFamily) -> usize {
+        match family {
+            IpFamily::V4 => self.v4,
+            IpFamily::V6 => self.v6,
+        }
     }
 
-    const fn frontend_count(&mut self, family: IpFamily) -> &mut usize {
+    const fn of(&mut self, family: IpFamily) -> &mut usize {
         match family {
-            IpFamily::V4 => &mut self.frontends4,
-            IpFamily::V6 => &mut self.frontends6,
+            IpFamily::V4 => &mut self.v4,
+            IpFamily::V6 => &mut self.v6,
         }
     }
 }
@@ -197,11 +228,13 @@ pub struct Released {
     /// Ids with the generation that they carry when they are cleared.
     backends: Vec<(u32, u32)>,
     service: Option<u32>,
+    /// Number of source prefixes.
+    sources: usize,
 }
 
 impl Default for Released {
     fn default() -> Self {
-        Self { family: IpFamily::V4, runs: Vec::new(), backends: Vec::new(), service: None }
+        Self { family: IpFamily::V4, runs: Vec::new(), backends: Vec::new(), service: None, sources: 0 }
     }
 }
 
@@ -218,5 +251,7 @@ impl Released {
         if new.is_none_or(|new| new.service != old.service) {
             self.service = Some(old.service);
         }
+        let kept = |source: &&Prefix| new.is_some_and(|new| new.sources.contains(source));
+        self.sources = old.sources.iter().filter(|source| !kept(source)).count();
     }
 }

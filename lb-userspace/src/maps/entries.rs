@@ -5,12 +5,16 @@ use std::net::{IpAddr, SocketAddr};
 
 use aya::Pod;
 use aya::maps::{HashMap, MapData, MapError};
-use lb_common::{Address, Backend, BackendState, Flow, FlowFlags, FlowKey, FlowState, Frontend, Run};
+use lb_common::{
+    Address, Backend, BackendState, Flow, FlowFlags, FlowKey, FlowState, Frontend, FrontendFlags, Run,
+    ServiceStats,
+};
 
-use crate::layout::PortLayout;
+use crate::layout::{FrontendId, PortLayout};
 use crate::plan::PortKey;
 
 use super::kernel::{open, socket_address};
+use super::stats::sum;
 use super::{MapsError, Pins, Tables, load};
 
 /// A backend with its place in the slots.
@@ -86,8 +90,7 @@ impl Snapshot {
     pub fn backends(&self) -> Vec<BackendView> {
         let mut views = Vec::new();
         for (key, port) in &self.ports {
-            let inside = counts(port, |frontend| frontend.inside);
-            let outside = counts(port, |frontend| frontend.outside);
+            let (inside, outside) = (counts(port, inside(port)), counts(port, outside(port)));
             let of = |counts: &(StdHashMap<u32, u32>, u32), id| {
                 (counts.0.get(&id).copied().unwrap_or(0), counts.1)
             };
@@ -95,7 +98,7 @@ impl Snapshot {
                 service: key.clone(),
                 id: backend.id,
                 at: *at,
-                local: backend.local,
+                local: backend.is_local(),
                 state: backend.state,
                 generation: backend.generation,
                 inside: of(&inside, backend.id),
@@ -103,6 +106,15 @@ impl Snapshot {
             }));
         }
         views
+    }
+
+    /// The figures of a service id.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses to read.
+    pub fn stats(&self, service: u32) -> Result<ServiceStats, MapsError> {
+        sum(&self.tables.stats, service).map_err(|source| MapsError::Read { name: "SERVICE_STATS", source })
     }
 
     /// Both directions of every flow of both families, at `now_s` seconds since boot.
@@ -124,10 +136,27 @@ impl Snapshot {
     }
 }
 
-/// Slots by backend id in the run that most of the port's frontends use, and its length.
-fn counts(port: &PortLayout, run: impl Fn(&Frontend) -> Run) -> (StdHashMap<u32, u32>, u32) {
+/// The run for traffic from inside: where a policy keeps it on the node, that one.
+fn inside(port: &PortLayout) -> Run {
+    preferred(port, FrontendFlags::INSIDE_LOCAL, 0).map(|frontend| frontend.inside).unwrap_or_default()
+}
+
+/// The run for traffic from outside, likewise; a frontend that is not for it says nothing of it.
+fn outside(port: &PortLayout) -> Run {
+    let frontend = preferred(port, FrontendFlags::OUTSIDE_LOCAL, FrontendFlags::INSIDE_ONLY);
+    frontend.map(|frontend| frontend.outside).unwrap_or_default()
+}
+
+fn preferred(port: &PortLayout, wanted: u32, without: u32) -> Option<&Frontend> {
+    let ports = port.frontends.iter().filter(|(id, _)| matches!(id, FrontendId::Port { .. }));
+    let usable = ports.map(|(_, frontend)| frontend).filter(|frontend| frontend.flags & without == 0);
+    // Of equals the last would be the maximum; any of them is as good.
+    usable.max_by_key(|frontend| frontend.flags & wanted)
+}
+
+/// Slots by backend id in a run, and its length.
+fn counts(port: &PortLayout, run: Run) -> (StdHashMap<u32, u32>, u32) {
     let mut counts = StdHashMap::new();
-    let Some(run) = port.frontends.values().map(run).next() else { return (counts, 0) };
     for id in port.runs.iter().filter(|held| held.run == run).flat_map(|held| held.slots.iter()) {
         *counts.entry(*id).or_insert(0) += 1;
     }

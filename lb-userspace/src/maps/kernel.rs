@@ -1,22 +1,25 @@
 //! The pinned maps as the agent writes them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 
 use aya::Pod;
-use aya::maps::{Array, HashMap, Map, MapData, MapError};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray};
 use lb_common::{
-    Address, Backend, Device, FlowKey, Frontend, FrontendKey, SLOTS_PER_LINE, ServiceInfo, Settings, Text,
+    Address, AffinityKey, Backend, Device, FilterBit, FlowKey, Frontend, FrontendKey, SLOTS_PER_LINE,
+    ServiceInfo, ServiceStats, Settings, Text,
 };
 
 use crate::apply::{WriteError, Writer};
 use crate::diff::{BackendEntry, Change};
 use crate::layout::{Capacity, FrontendId};
-use crate::model::{IpFamily, Protocol};
+use crate::model::{IpFamily, Prefix, Protocol};
 use crate::plan::PortKey;
 
+use super::sources::Sources;
+use super::stats::clear;
 use super::{MappedArray, Pins};
 
 /// The maps cannot be opened.
@@ -49,6 +52,15 @@ pub enum MapsError {
         #[source]
         source: std::io::Error,
     },
+    /// Writing an entry failed.
+    #[error("cannot write map {name}: {source}")]
+    Write {
+        /// Its name.
+        name: &'static str,
+        /// The kernel's answer.
+        #[source]
+        source: MapError,
+    },
     /// Reading an entry failed.
     #[error("cannot read map {name}: {source}")]
     Read {
@@ -65,9 +77,12 @@ pub struct Tables {
     pub(super) frontends4: HashMap<MapData, FrontendKey<[u8; 4]>, Frontend>,
     pub(super) frontends6: HashMap<MapData, FrontendKey<[u8; 16]>, Frontend>,
     pub(super) services: HashMap<MapData, u32, ServiceInfo>,
+    pub(super) sources: Sources,
+    pub(super) stats: PerCpuArray<MapData, ServiceStats>,
+    filter: MappedArray<u64>,
     backends4: Array<MapData, Backend<[u8; 4]>>,
     backends6: Array<MapData, Backend<[u8; 16]>>,
-    settings: Array<MapData, Settings>,
+    pub(super) settings: Array<MapData, Settings>,
     devices: Array<MapData, Device>,
     pub(super) backend_view4: MappedArray<Backend<[u8; 4]>>,
     pub(super) backend_view6: MappedArray<Backend<[u8; 16]>>,
@@ -93,14 +108,31 @@ impl Tables {
         let (_, flows) = open(pins, "FLOWS4", |map| {
             HashMap::<MapData, FlowKey<[u8; 4]>, lb_common::Flow<[u8; 4]>>::try_from(map)
         })?;
+        let (_, affinity) = open(pins, "AFFINITY4", |map| {
+            HashMap::<MapData, AffinityKey<[u8; 4]>, lb_common::Affinity>::try_from(map)
+        })?;
+        let (sources, source_entries) = Sources::open(pins)?;
+        let (stats, _) = open(pins, "SERVICE_STATS", PerCpuArray::try_from)?;
+        let (filter, _) = share(pins, "FILTER", 1, true)?;
         let (backend_view4, _) = share(pins, "BACKENDS4", 1, false)?;
         let (backend_view6, _) = share(pins, "BACKENDS6", 1, false)?;
         let (slots, slot_count) = share(pins, "SLOTS", SLOTS_PER_LINE, true)?;
-        let capacity = Capacity { frontends, services: service_entries, backends, slots: slot_count, flows };
+        let capacity = Capacity {
+            frontends,
+            services: service_entries,
+            backends,
+            slots: slot_count,
+            flows,
+            affinity,
+            sources: source_entries,
+        };
         Ok(Self {
             frontends4,
             frontends6,
             services,
+            sources,
+            stats,
+            filter,
             backends4,
             backends6,
             settings,
@@ -112,18 +144,24 @@ impl Tables {
         })
     }
 
-    /// Writes the settings of the data path, unless they are there already; answers whether it wrote.
+    /// Writes the settings of the data path and the prefixes of the cluster's pods, as far as they are not there
+    /// already; answers how many writes it took. While the settings ask for prefixes, all of them are there.
     ///
     /// # Errors
     ///
     /// When the kernel refuses.
-    pub fn write_settings(&mut self, settings: &Settings) -> Result<bool, MapsError> {
+    pub fn write_settings(
+        &mut self,
+        settings: &Settings,
+        cluster: &BTreeSet<Prefix>,
+    ) -> Result<usize, MapsError> {
         let failed = |source| MapsError::Read { name: "SETTINGS", source };
-        if self.settings.get(&0, 0).map_err(failed)? == *settings {
-            return Ok(false);
+        let mut writes = self.sources.add_cluster(cluster)?;
+        if self.settings.get(&0, 0).map_err(failed)? != *settings {
+            self.settings.set(0, settings, 0).map_err(failed)?;
+            writes += 1;
         }
-        self.settings.set(0, settings, 0).map_err(failed)?;
-        Ok(true)
+        Ok(writes + self.sources.keep_cluster(cluster)?)
     }
 
     /// Says what the programs must know of devices, and that they know nothing of others.
@@ -157,7 +195,7 @@ impl Tables {
     }
 
     fn drop_frontend(&mut self, id: &FrontendId) -> Result<(), MapError> {
-        let gone = match id.at.ip() {
+        let gone = match id.ip() {
             IpAddr::V4(ip) => self.frontends4.remove(&frontend_key(ip.octets(), id)),
             IpAddr::V6(ip) => self.frontends6.remove(&frontend_key(ip.octets(), id)),
         };
@@ -165,10 +203,21 @@ impl Tables {
     }
 
     fn put_frontend(&mut self, id: &FrontendId, value: &Frontend) -> Result<(), MapError> {
-        match id.at.ip() {
+        self.set_filter_bit(id.filter_bit())?;
+        match id.ip() {
             IpAddr::V4(ip) => self.frontends4.insert(&frontend_key(ip.octets(), id), value, 0),
             IpAddr::V6(ip) => self.frontends6.insert(&frontend_key(ip.octets(), id), value, 0),
         }
+    }
+
+    /// A bit is never cleared: others may share it, and one too many costs a packet a look-up, no more.
+    fn set_filter_bit(&mut self, bit: FilterBit) -> Result<(), MapError> {
+        let beyond = || MapError::OutOfBounds { index: bit.word, max_entries: self.filter.len() };
+        let word = self.filter.get(bit.word).ok_or_else(beyond)?;
+        if word & bit.mask == 0 {
+            self.filter.set(bit.word, word | bit.mask);
+        }
+        Ok(())
     }
 
     fn put_slots(&mut self, start: u32, ids: &[u32]) -> Result<(), MapError> {
@@ -188,6 +237,9 @@ impl Writer for Tables {
             Change::PutService { id, key, port } => {
                 ("SERVICES", self.services.insert(id, &service_info(key, *port), 0))
             }
+            Change::ClearStats(id) => ("SERVICE_STATS", clear(&mut self.stats, *id)),
+            Change::PutSource(entry) => ("SOURCES", self.sources.put(entry)),
+            Change::DropSource(entry) => ("SOURCES", ignore_missing(self.sources.remove(entry))),
             Change::PutBackend(entry) => ("BACKENDS", self.put_backend(entry)),
             Change::PutSlots { start, ids } => ("SLOTS", self.put_slots(*start, ids)),
             Change::PutFrontend(id, value) => ("FRONTENDS", self.put_frontend(id, value)),
@@ -201,7 +253,7 @@ impl Writer for Tables {
 }
 
 /// What is already gone need not be deleted.
-fn ignore_missing(result: Result<(), MapError>) -> Result<(), MapError> {
+pub(super) fn ignore_missing(result: Result<(), MapError>) -> Result<(), MapError> {
     match result {
         Err(MapError::KeyNotFound) => Ok(()),
         Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(2) => Ok(()),
@@ -214,14 +266,14 @@ fn backend<A: Address>(address: A, entry: &BackendEntry) -> Backend<A> {
         address,
         port: entry.at.port().to_be_bytes(),
         state: entry.state.to_u8(),
-        flags: u8::from(entry.local),
+        flags: entry.flags,
         service: entry.service,
         generation: entry.generation,
     }
 }
 
 fn frontend_key<A: Address>(address: A, id: &FrontendId) -> FrontendKey<A> {
-    FrontendKey::new(address, id.at.port(), id.protocol.number())
+    FrontendKey::new(address, id.port(), id.protocol_number())
 }
 
 /// Names that no API object can have are stored empty; the source refuses them before.

@@ -1,14 +1,14 @@
 //! Reads what the maps hold, so that a started agent goes on where the last one stopped.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use aya::Pod;
 use aya::maps::MapData;
-use lb_common::{Address, Backend, Frontend, FrontendKey, Run};
+use lb_common::{Address, Backend, CLUSTER_SOURCES, Frontend, FrontendKey, Run};
 
-use crate::diff::Change;
+use crate::diff::{Change, SourceEntry};
 use crate::layout::{BackendLayout, FrontendId, PortLayout, RunLayout, State};
 use crate::model::{IpFamily, Protocol};
 use crate::plan::PortKey;
@@ -42,6 +42,7 @@ pub fn load(tables: &Tables) -> Result<Loaded, MapsError> {
                     backends: BTreeMap::new(),
                     runs: Vec::new(),
                     frontends: BTreeMap::new(),
+                    sources: BTreeSet::new(),
                 };
                 loading.ports.insert(id, (key, layout));
             }
@@ -53,11 +54,13 @@ pub fn load(tables: &Tables) -> Result<Loaded, MapsError> {
     loading.backends(IpFamily::V6, &tables.backend_view6, &mut state);
     loading.frontends("FRONTENDS4", &tables.frontends4, &tables.slots)?;
     loading.frontends("FRONTENDS6", &tables.frontends6, &tables.slots)?;
+    loading.sources(tables.sources.entries()?);
     let Loading { ports, mut orphans } = loading;
     // In the order of ids, so that the older of two entries with one name is the one that stays.
     let ordered: BTreeMap<u32, (PortKey, PortLayout)> = ports.into_iter().collect();
     for (id, (key, layout)) in ordered {
         let (family, frontends) = (key.family, layout.frontends.clone());
+        let sources = layout.sources.clone();
         let backends: Vec<BackendLayout> = layout.backends.values().copied().collect();
         if !state.load(key, layout) {
             orphans.extend(frontends.into_keys().map(Change::DropFrontend));
@@ -66,6 +69,8 @@ pub fn load(tables: &Tables) -> Result<Loaded, MapsError> {
                 id: backend.id,
                 generation: backend.generation.wrapping_add(1),
             }));
+            let source = |prefix| Change::DropSource(SourceEntry { service: id, prefix });
+            orphans.extend(sources.into_iter().map(source));
             orphans.push(Change::DropService(id));
         }
     }
@@ -98,7 +103,7 @@ impl Loading {
                 let backend = BackendLayout {
                     id,
                     generation: entry.generation,
-                    local: entry.is_local(),
+                    flags: entry.flags,
                     state: entry.state(),
                 };
                 layout.backends.insert(socket_address(entry.address, entry.port), backend);
@@ -122,10 +127,18 @@ impl Loading {
         for entry in map {
             let (key, frontend) = entry.map_err(|source| MapsError::Read { name, source })?;
             let at: SocketAddr = socket_address(key.address, key.port);
-            let Some(protocol) = Protocol::from_number(key.protocol) else { continue };
-            let id = FrontendId { at, protocol };
+            let id = match (key.protocol, Protocol::from_number(key.protocol)) {
+                (_, Some(protocol)) => FrontendId::Port { at, protocol },
+                (0, None) if at.port() == 0 => FrontendId::Address(at.ip()),
+                // Nothing that any weir writes.
+                (_, None) => continue,
+            };
+            let fits = |key: &PortKey| match id {
+                FrontendId::Address(_) => true,
+                FrontendId::Port { protocol, .. } => key.protocol == protocol,
+            };
             match self.ports.get_mut(&frontend.service) {
-                Some((key, layout)) if key.family == IpFamily::of(at.ip()) && key.protocol == protocol => {
+                Some((key, layout)) if key.family == id.family() && fits(key) => {
                     layout.frontends.insert(id, frontend);
                     for run in [frontend.inside, frontend.outside] {
                         load_run(run, &mut layout.runs, slots);
@@ -135,6 +148,18 @@ impl Loading {
             }
         }
         Ok(())
+    }
+
+    fn sources(&mut self, entries: BTreeSet<SourceEntry>) {
+        // Those of the cluster belong to the settings.
+        for entry in entries.into_iter().filter(|entry| entry.service != CLUSTER_SOURCES) {
+            match self.ports.get_mut(&entry.service) {
+                Some((key, layout)) if key.family == entry.prefix.family() => {
+                    layout.sources.insert(entry.prefix);
+                }
+                _ => self.orphans.push(Change::DropSource(entry)),
+            }
+        }
     }
 }
 

@@ -6,6 +6,8 @@ mod entries;
 mod kernel;
 mod load;
 mod pins;
+mod sources;
+mod stats;
 
 pub use arena::MappedArray;
 pub use entries::{BackendView, FlowView, Snapshot};

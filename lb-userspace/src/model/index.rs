@@ -118,6 +118,7 @@ mod tests {
             cluster_ips: Vec::new(),
             external_ips: Vec::new(),
             load_balancer_ips: Vec::new(),
+            source_ranges: Vec::new(),
             ports: Vec::new(),
             external_local: false,
             internal_local: false,

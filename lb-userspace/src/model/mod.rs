@@ -2,8 +2,10 @@
 
 mod index;
 mod object;
+mod prefix;
 
 pub use index::{Event, Model, Object};
 pub use object::{
     Endpoint, EndpointPort, EndpointSlice, IpFamily, ObjectKey, Protocol, Service, ServicePort, ServiceType,
 };
+pub use prefix::{Prefix, PrefixError};

@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
+use super::Prefix;
+
 /// Namespace and name of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectKey {
@@ -35,7 +37,7 @@ pub enum Protocol {
     Tcp,
     /// UDP.
     Udp,
-    /// SCTP: read, and not balanced yet.
+    /// SCTP, of which a packet keeps its ports.
     Sctp,
 }
 
@@ -45,7 +47,7 @@ impl Protocol {
         match self {
             Self::Tcp => lb_common::protocol::TCP,
             Self::Udp => lb_common::protocol::UDP,
-            Self::Sctp => 132,
+            Self::Sctp => lb_common::protocol::SCTP,
         }
     }
 
@@ -54,7 +56,7 @@ impl Protocol {
         match number {
             lb_common::protocol::TCP => Some(Self::Tcp),
             lb_common::protocol::UDP => Some(Self::Udp),
-            132 => Some(Self::Sctp),
+            lb_common::protocol::SCTP => Some(Self::Sctp),
             _ => None,
         }
     }
@@ -127,6 +129,8 @@ pub struct Service {
     pub external_ips: Vec<IpAddr>,
     /// `status.loadBalancer.ingress[].ip` whose `ipMode` is not `Proxy`.
     pub load_balancer_ips: Vec<IpAddr>,
+    /// `spec.loadBalancerSourceRanges`: sources that load balancer addresses are for. A family without one is for all.
+    pub source_ranges: Vec<Prefix>,
     /// `spec.ports`.
     pub ports: Vec<ServicePort>,
     /// `spec.externalTrafficPolicy` is `Local`.

@@ -23,6 +23,11 @@ impl Candidate<'_> {
     const fn serving_terminating(&self) -> bool {
         self.endpoint.serving && self.endpoint.terminating
     }
+
+    /// Whether any scope could use it.
+    pub(super) const fn takes_new_flows(&self) -> bool {
+        self.endpoint.ready || self.serving_terminating()
+    }
 }
 
 /// How topology hints narrow the endpoints.

@@ -1,4 +1,4 @@
-//! The addresses and ports at which a Service is reached from outside the cluster.
+//! The addresses and ports at which a Service is reached.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -16,41 +16,68 @@ pub(super) fn externally_accessible(service: &Service) -> bool {
     }
 }
 
+/// The virtual IPs of a Service in one family, each with where it comes from.
+pub(super) fn virtual_ips(
+    service: &Service,
+    family: IpFamily,
+) -> impl Iterator<Item = (IpAddr, FrontendKind)> + '_ {
+    let load_balancer: &[IpAddr] = match service.service_type {
+        ServiceType::LoadBalancer => &service.load_balancer_ips,
+        ServiceType::ClusterIp | ServiceType::NodePort | ServiceType::ExternalName => &[],
+    };
+    let with = |kind| move |ip: &IpAddr| (*ip, kind);
+    (service.cluster_ips.iter().map(with(FrontendKind::ClusterIp)))
+        .chain(load_balancer.iter().map(with(FrontendKind::LoadBalancer)))
+        .chain(service.external_ips.iter().map(with(FrontendKind::ExternalIp)))
+        .filter(move |(ip, _)| IpFamily::of(*ip) == family)
+}
+
 /// The frontends of a port in one family.
-///
-/// Pods and the node itself reach every endpoint whatever the external policy is: for them the short way through
-/// the cluster is as good as the way round through a load balancer (KEP-1669 calls it the short-circuit).
 pub(super) fn frontends(
     service: &Service,
     port: &ServicePort,
     family: IpFamily,
     node: &Node,
 ) -> Vec<FrontendPlan> {
-    let outside = if service.external_local { Scope::Local } else { Scope::Cluster };
     let node_port = match service.service_type {
         ServiceType::NodePort | ServiceType::LoadBalancer => port.node_port,
         ServiceType::ClusterIp | ServiceType::ExternalName => None,
     };
-    let load_balancer: &[IpAddr] = match service.service_type {
-        ServiceType::LoadBalancer => &service.load_balancer_ips,
-        ServiceType::ClusterIp | ServiceType::NodePort | ServiceType::ExternalName => &[],
-    };
-    let all =
-        load_balancer
-            .iter()
-            .map(|ip| (*ip, port.port, FrontendKind::LoadBalancer))
-            .chain(service.external_ips.iter().map(|ip| (*ip, port.port, FrontendKind::ExternalIp)))
-            .chain(node_port.into_iter().flat_map(|number| {
-                node.addresses.iter().map(move |ip| (*ip, number, FrontendKind::NodePort))
-            }));
+    let node_addresses = node.policy.node_port_addresses.of(&node.addresses);
+    let node_addresses = node_addresses.into_iter().filter(|ip| IpFamily::of(*ip) == family);
+    let node_ports =
+        node_port.map(|number| node_addresses.map(move |ip| (ip, number, FrontendKind::NodePort)));
     let mut seen = BTreeSet::new();
-    all.filter(|(ip, ..)| IpFamily::of(*ip) == family)
-        .map(|(ip, number, kind)| FrontendPlan {
-            at: SocketAddr::new(ip, number),
-            kind,
-            inside: Scope::Cluster,
-            outside,
+    virtual_ips(service, family)
+        .map(|(ip, kind)| (ip, port.port, kind))
+        .chain(node_ports.into_iter().flatten())
+        .map(|(ip, number, kind)| {
+            let (inside, outside) = scopes(service, kind);
+            FrontendPlan {
+                at: SocketAddr::new(ip, number),
+                kind,
+                inside,
+                outside,
+                inside_only: kind == FrontendKind::ClusterIp && !node.policy.external_cluster_ip,
+            }
         })
         .filter(|frontend| seen.insert(frontend.at))
         .collect()
+}
+
+/// The endpoints for traffic from inside and from outside.
+///
+/// The internal policy is for cluster IPs, whoever uses them. The external one is for all other addresses, and for
+/// traffic from outside: pods and the node itself reach every endpoint, since for them the short way through the
+/// cluster is as good as the way round through a load balancer (KEP-1669 calls it the short-circuit).
+const fn scopes(service: &Service, kind: FrontendKind) -> (Scope, Scope) {
+    match kind {
+        FrontendKind::ClusterIp => {
+            let scope = Scope::of_policy(service.internal_local);
+            (scope, scope)
+        }
+        FrontendKind::LoadBalancer | FrontendKind::ExternalIp | FrontendKind::NodePort => {
+            (Scope::Cluster, Scope::of_policy(service.external_local))
+        }
+    }
 }

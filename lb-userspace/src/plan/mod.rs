@@ -2,30 +2,24 @@
 
 mod categorize;
 mod frontends;
+mod node;
+mod sctp;
 mod service;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod traffic_matrix;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use lb_common::BackendState;
+use lb_common::{BackendState, FrontendFlags};
 
-use crate::model::{IpFamily, ObjectKey, Protocol};
+use crate::model::{IpFamily, ObjectKey, Prefix, Protocol};
 
+pub use node::{Node, NodePortAddresses, Policy};
 pub use service::plan;
-
-/// The node that is planned for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Node {
-    /// Its name, which endpoints name to say where they run.
-    pub name: String,
-    /// Its zone, for topology hints.
-    pub zone: Option<String>,
-    /// Its addresses: NodePorts are served at each.
-    pub addresses: Vec<IpAddr>,
-}
 
 /// What one Service is to be on this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +39,7 @@ pub struct PortKey {
     pub service: ObjectKey,
     /// Name of the port; empty for an unnamed one.
     pub port_name: String,
-    /// TCP or UDP.
+    /// Protocol.
     pub protocol: Protocol,
     /// Address family.
     pub family: IpFamily,
@@ -74,6 +68,12 @@ pub struct PortPlan {
     pub cluster: BTreeMap<SocketAddr, u16>,
     /// Endpoints for traffic that must stay on this node, with their weights.
     pub local: BTreeMap<SocketAddr, u16>,
+    /// Whether any endpoint in the cluster could take new flows, whatever the policies keep away.
+    pub any: bool,
+    /// Virtual IPs of the Service that are no addresses of the node: nothing else answers there.
+    pub virtual_ips: BTreeSet<IpAddr>,
+    /// The only sources that load balancer addresses are for; empty for all.
+    pub sources: BTreeSet<Prefix>,
 }
 
 impl PortPlan {
@@ -84,6 +84,45 @@ impl PortPlan {
             Scope::Local => &self.local,
         }
     }
+
+    /// The [`FrontendFlags`] of one of its frontends.
+    pub fn flags(&self, frontend: &FrontendPlan) -> u32 {
+        let local = |scope| scope == Scope::Local;
+        let drops = |scope| self.without_endpoint(scope) == WithoutEndpoint::Drop;
+        let flags = [
+            (local(frontend.inside), FrontendFlags::INSIDE_LOCAL),
+            (local(frontend.outside), FrontendFlags::OUTSIDE_LOCAL),
+            (drops(frontend.inside), FrontendFlags::INSIDE_DROPS),
+            (drops(frontend.outside), FrontendFlags::OUTSIDE_DROPS),
+            (frontend.inside_only, FrontendFlags::INSIDE_ONLY),
+            (self.has_source_ranges(frontend), FrontendFlags::SOURCE_RANGES),
+        ];
+        flags.iter().filter(|(set, _)| *set).fold(0, |all, (_, flag)| all | flag)
+    }
+
+    /// Whether a frontend is for the port's sources only.
+    pub fn has_source_ranges(&self, frontend: &FrontendPlan) -> bool {
+        frontend.kind == FrontendKind::LoadBalancer && !self.sources.is_empty()
+    }
+
+    /// What becomes of packets while a scope has no endpoint. A node without one is passed over by a load balancer that
+    /// gets no answer from it; where no node has one, the client shall know at once.
+    pub fn without_endpoint(&self, scope: Scope) -> WithoutEndpoint {
+        if scope == Scope::Local && self.local.is_empty() && self.any {
+            WithoutEndpoint::Drop
+        } else {
+            WithoutEndpoint::Reject
+        }
+    }
+}
+
+/// What becomes of packets that find no endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithoutEndpoint {
+    /// An ICMP error tells the client.
+    Reject,
+    /// Nothing does: other nodes have endpoints.
+    Drop,
 }
 
 /// Which endpoints traffic may go to.
@@ -93,6 +132,13 @@ pub enum Scope {
     Cluster,
     /// Those of this node only.
     Local,
+}
+
+impl Scope {
+    /// The scope that a traffic policy asks for.
+    pub const fn of_policy(local: bool) -> Self {
+        if local { Self::Local } else { Self::Cluster }
+    }
 }
 
 /// An address and port at which a service port is reached.
@@ -106,11 +152,15 @@ pub struct FrontendPlan {
     pub inside: Scope,
     /// Endpoints for traffic from outside.
     pub outside: Scope,
+    /// Not for traffic from outside.
+    pub inside_only: bool,
 }
 
 /// Where a frontend's address comes from. The order is that of precedence when two of one Service coincide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FrontendKind {
+    /// `spec.clusterIPs`.
+    ClusterIp,
     /// `status.loadBalancer.ingress`.
     LoadBalancer,
     /// `spec.externalIPs`.

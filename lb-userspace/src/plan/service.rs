@@ -5,11 +5,12 @@ use std::net::SocketAddr;
 
 use lb_common::{BackendState, NAME_BYTES};
 
-use crate::model::{Endpoint, EndpointSlice, IpFamily, Protocol, Service, ServicePort, ServiceType};
+use crate::model::{Endpoint, EndpointSlice, IpFamily, Prefix, Protocol, Service, ServicePort, ServiceType};
 
 use super::categorize::{Candidate, cluster, local};
-use super::frontends::{externally_accessible, frontends};
-use super::{BackendPlan, Node, PortKey, PortPlan, ServicePlan};
+use super::frontends::{externally_accessible, frontends, virtual_ips};
+use super::sctp::keep_ports;
+use super::{BackendPlan, FrontendKind, Node, PortKey, PortPlan, ServicePlan};
 
 /// Weight of an endpoint that nothing gives one.
 const DEFAULT_WEIGHT: u16 = 1;
@@ -31,12 +32,6 @@ pub fn plan(service: &Service, slices: &[&EndpointSlice], node: &Node) -> Servic
         ));
         return plan;
     }
-    if service.affinity_timeout_s.is_some() {
-        plan.problems.push(format!(
-            "Service {}: sessionAffinity ClientIP is not kept yet: the flows of a client are spread by weight",
-            service.key
-        ));
-    }
     let mut seen = BTreeSet::new();
     for port in &service.ports {
         if !seen.insert((&port.name, port.protocol)) {
@@ -46,15 +41,8 @@ pub fn plan(service: &Service, slices: &[&EndpointSlice], node: &Node) -> Servic
             ));
             continue;
         }
-        if port.protocol == Protocol::Sctp {
-            plan.problems.push(format!(
-                "Service {}: port {} uses SCTP, which is not balanced; the port is left out",
-                service.key, port.port
-            ));
-            continue;
-        }
         for family in &service.ip_families {
-            let port = plan_port(service, port, *family, slices, node);
+            let port = plan_port(service, port, *family, slices, node, &mut plan.problems);
             if !port.frontends.is_empty() {
                 plan.ports.push(port);
             }
@@ -69,8 +57,14 @@ fn plan_port(
     family: IpFamily,
     slices: &[&EndpointSlice],
     node: &Node,
+    problems: &mut Vec<String>,
 ) -> PortPlan {
-    let candidates: Vec<Candidate<'_>> = endpoints(port, family, slices)
+    let mut frontends = frontends(service, port, family, node);
+    let mut endpoints = endpoints(port, family, slices);
+    if port.protocol == Protocol::Sctp {
+        problems.extend(keep_ports(service, port, &mut frontends, &mut endpoints));
+    }
+    let candidates: Vec<Candidate<'_>> = endpoints
         .into_iter()
         .map(|(at, endpoint)| {
             // An address of the node is here, whatever a manifest says of it or leaves out.
@@ -87,6 +81,7 @@ fn plan_port(
     let uses_cluster = !service.internal_local || externally_accessible(service);
     let cluster = if uses_cluster { weighted(cluster(&candidates, node)) } else { BTreeMap::new() };
     let local = weighted(local(&candidates));
+    let any = candidates.iter().any(|one| one.takes_new_flows() && weight(service, one.endpoint) > 0);
     let backends = candidates
         .iter()
         .filter(|candidate| candidate.endpoint.ready || candidate.endpoint.serving)
@@ -108,11 +103,36 @@ fn plan_port(
         },
         port: port.port,
         affinity_timeout_s: service.affinity_timeout_s.unwrap_or(0),
-        frontends: frontends(service, port, family, node),
+        virtual_ips: virtual_ips(service, family)
+            .map(|(ip, _)| ip)
+            .filter(|ip| !node.addresses.contains(ip))
+            .collect(),
+        sources: sources(service, family, node),
+        frontends,
         backends,
         cluster,
         local,
+        any,
     }
+}
+
+/// The sources that load balancer addresses of a family are for (kube-proxy's `firewall` chains); none for all.
+///
+/// A range that names the node lets through what the node sends to its own load balancer address, whose source may be
+/// that very address.
+fn sources(service: &Service, family: IpFamily, node: &Node) -> BTreeSet<Prefix> {
+    let mut sources: BTreeSet<Prefix> =
+        service.source_ranges.iter().copied().filter(|range| range.family() == family).collect();
+    let mut own =
+        virtual_ips(service, family).filter(|(_, kind)| *kind == FrontendKind::LoadBalancer).peekable();
+    if own.peek().is_none() || sources.iter().any(|range| range.length() == 0) {
+        return BTreeSet::new();
+    }
+    let names_node = |range: &Prefix| node.addresses.iter().any(|ip| range.contains(*ip));
+    if sources.iter().any(names_node) {
+        sources.extend(own.map(|(ip, _)| Prefix::of(ip)));
+    }
+    sources
 }
 
 /// The endpoints of a port by address and port. The same one in several slices, as while a controller moves it, is

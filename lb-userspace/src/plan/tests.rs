@@ -5,27 +5,29 @@ use std::net::SocketAddr;
 
 use lb_common::BackendState;
 
-use super::{FrontendKind, Node, PortPlan, ServicePlan, plan};
+use super::{FrontendKind, Node, Policy, PortPlan, ServicePlan, plan};
 use crate::model::{
     Endpoint, EndpointPort, EndpointSlice, IpFamily, ObjectKey, Protocol, Service, ServicePort, ServiceType,
 };
 
-fn node() -> Node {
+pub(super) fn node() -> Node {
     Node {
         name: "here".to_owned(),
         zone: Some("a".to_owned()),
         addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
+        policy: Policy::default(),
     }
 }
 
-fn service() -> Service {
+pub(super) fn service() -> Service {
     Service {
         key: ObjectKey::new("default", "web"),
         service_type: ServiceType::NodePort,
         ip_families: BTreeSet::from([IpFamily::V4]),
-        cluster_ips: Vec::new(),
+        cluster_ips: vec!["10.96.0.1".parse().unwrap()],
         external_ips: vec!["198.51.100.1".parse().unwrap(), "2001:db8:1::1".parse().unwrap()],
         load_balancer_ips: vec!["203.0.113.1".parse().unwrap()],
+        source_ranges: Vec::new(),
         ports: vec![ServicePort {
             name: "http".to_owned(),
             protocol: Protocol::Tcp,
@@ -40,7 +42,7 @@ fn service() -> Service {
 }
 
 /// An endpoint in short: `r`eady, `s`erving, `t`erminating, `h`ere; `za` hints zone a, `nh` hints node here, ...
-fn endpoint(last: u8, flags: &str) -> Endpoint {
+pub(super) fn endpoint(last: u8, flags: &str) -> Endpoint {
     let word = |word: &str| flags.split(' ').any(|one| one == word);
     let hints = |kind: char| {
         flags
@@ -72,9 +74,13 @@ fn slice(endpoints: Vec<Endpoint>) -> EndpointSlice {
     }
 }
 
-fn planned(service: &Service, endpoints: &[&str]) -> PortPlan {
+pub(super) fn planned(service: &Service, endpoints: &[&str]) -> PortPlan {
     let endpoints = (1..).zip(endpoints).map(|(last, flags)| endpoint(last, flags)).collect();
-    let mut plan = plan(service, &[&slice(endpoints)], &node());
+    planned_at(&node(), service, endpoints)
+}
+
+pub(super) fn planned_at(node: &Node, service: &Service, endpoints: Vec<Endpoint>) -> PortPlan {
+    let mut plan = plan(service, &[&slice(endpoints)], node);
     assert_eq!(plan.ports.len(), 1);
     plan.ports.remove(0)
 }
@@ -129,27 +135,22 @@ fn backends_are_kept_while_they_serve() {
 
 #[test]
 fn frontends_by_type_and_policy() {
-    use FrontendKind::{ExternalIp, LoadBalancer, NodePort};
+    use FrontendKind::{ClusterIp, ExternalIp, LoadBalancer, NodePort};
+    let cluster = ("10.96.0.1:80", ClusterIp);
     let external = ("198.51.100.1:80", ExternalIp);
     let node_port = ("192.0.2.1:30080", NodePort);
     let cases = [
-        (ServiceType::ClusterIp, vec![external]),
-        (ServiceType::NodePort, vec![external, node_port]),
-        (ServiceType::LoadBalancer, vec![("203.0.113.1:80", LoadBalancer), external, node_port]),
+        (ServiceType::ClusterIp, vec![cluster, external]),
+        (ServiceType::NodePort, vec![cluster, external, node_port]),
+        (ServiceType::LoadBalancer, vec![cluster, ("203.0.113.1:80", LoadBalancer), external, node_port]),
     ];
     for (service_type, expected) in cases {
-        for local in [false, true] {
-            let service = Service { service_type, external_local: local, ..service() };
-            let port = planned(&service, &["r"]);
-            let found: Vec<_> =
-                port.frontends.iter().map(|frontend| (frontend.at.to_string(), frontend.kind)).collect();
-            let expected: Vec<_> = expected.iter().map(|(at, kind)| ((*at).to_owned(), *kind)).collect();
-            assert_eq!(found, expected, "{service_type:?}");
-            for frontend in &port.frontends {
-                assert_eq!(frontend.outside == super::Scope::Local, local);
-                assert_eq!(frontend.inside, super::Scope::Cluster);
-            }
-        }
+        let service = Service { service_type, ..service() };
+        let port = planned(&service, &["r"]);
+        let found: Vec<_> =
+            port.frontends.iter().map(|frontend| (frontend.at.to_string(), frontend.kind)).collect();
+        let expected: Vec<_> = expected.iter().map(|(at, kind)| ((*at).to_owned(), *kind)).collect();
+        assert_eq!(found, expected, "{service_type:?}");
     }
     let name = Service { service_type: ServiceType::ExternalName, ..service() };
     assert!(plan(&name, &[], &node()).ports.is_empty());
@@ -163,7 +164,9 @@ fn an_address_that_is_given_twice_is_one_frontend() {
         ..service()
     };
     let port = planned(&service, &["r"]);
-    assert_eq!(port.frontends.iter().filter(|frontend| frontend.at.port() == 80).count(), 1);
+    let at = "198.51.100.1:80".parse().unwrap();
+    let kinds: Vec<_> = port.frontends.iter().filter(|one| one.at == at).map(|one| one.kind).collect();
+    assert_eq!(kinds, [FrontendKind::LoadBalancer]);
 }
 
 #[test]
@@ -230,14 +233,6 @@ fn weights_by_precedence_and_zero_takes_nothing_new() {
     assert_eq!(last_octets(&port.cluster), [1, 3, 4]);
     let drained = port.backends.get(&"10.0.0.2:8080".parse().unwrap()).unwrap();
     assert_eq!((drained.state, drained.weight), (BackendState::Draining, 0));
-}
-
-#[test]
-fn an_sctp_port_is_left_out_and_told() {
-    let mut service = service();
-    service.ports[0].protocol = Protocol::Sctp;
-    let plan = plan(&service, &[], &node());
-    assert!(plan.ports.is_empty() && plan.problems[0].contains("SCTP"));
 }
 
 #[test]

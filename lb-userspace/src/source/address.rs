@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use crate::model::Prefix;
+
 /// An address, with the leading zeros in IPv4 octets that `ParseIPSloppy` of `k8s.io/utils/net` still accepts
 /// (`010.0.0.1` is `10.0.0.1`), and with an IPv4-mapped IPv6 address taken for the IPv4 address that it is.
 pub(super) fn parse_ip(text: &str) -> Option<IpAddr> {
@@ -9,6 +11,15 @@ pub(super) fn parse_ip(text: &str) -> Option<IpAddr> {
         Ok(address) => Some(address.to_canonical()),
         Err(_) => parse_octets(text).map(IpAddr::V4),
     }
+}
+
+/// A prefix with blanks around it, as kube-proxy trims them, and an address that `ParseCIDRSloppy` still accepts.
+pub(super) fn parse_prefix(text: &str) -> Option<Prefix> {
+    let (address, length) = text.trim().split_once('/')?;
+    let mapped = address.parse::<IpAddr>().is_ok_and(|written| written != written.to_canonical());
+    let digits = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
+    let length = length.parse::<u8>().ok().filter(|_| digits)?;
+    Prefix::new(parse_ip(address)?, if mapped { length.checked_sub(96)? } else { length })
 }
 
 fn parse_octets(text: &str) -> Option<Ipv4Addr> {
@@ -52,6 +63,27 @@ mod tests {
         for (text, expected) in cases {
             let expected = expected.map(|address| address.parse::<IpAddr>().unwrap());
             assert_eq!(parse_ip(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn reads_prefixes_as_kubernetes_does() {
+        let cases = [
+            ("10.0.0.0/8", Some("10.0.0.0/8")),
+            (" 10.1.2.3/8\t", Some("10.0.0.0/8")),
+            ("010.0.0.0/08", Some("10.0.0.0/8")),
+            ("2001:DB8::1/32", Some("2001:db8::/32")),
+            ("::ffff:10.0.0.0/104", Some("10.0.0.0/8")),
+            ("0.0.0.0/0", Some("0.0.0.0/0")),
+            ("10.0.0.0", None),
+            ("10.0.0.0/33", None),
+            ("10.0.0.0/+8", None),
+            ("10.0.0.0/", None),
+            ("::ffff:10.0.0.0/8", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse_prefix(text).map(|prefix| prefix.to_string()).as_deref(), expected, "{text:?}");
         }
     }
 }

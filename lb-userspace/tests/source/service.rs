@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use lb_userspace::model::{IpFamily, ObjectKey, Protocol, ServicePort, ServiceType};
+use lb_userspace::model::{IpFamily, Object, ObjectKey, Protocol, ServicePort, ServiceType};
 
 use crate::{parse_one, service, service_with, warnings};
 
@@ -153,17 +153,22 @@ fn a_bad_address_is_left_out_with_a_warning() {
         "9: Service shop/web: status.loadBalancer.ingress: \"1.2.3\" is not an IP address; skipped",
     ];
     assert_eq!(warnings(&parsed), expected);
-    let Some(lb_userspace::model::Object::Service(read)) = parsed.object else { panic!("no Service") };
+    let Some(Object::Service(read)) = parsed.object else { panic!("no Service") };
     assert_eq!(read.external_ips, ips(&["192.0.2.1", "10.0.0.1"]));
     assert!(read.load_balancer_ips.is_empty());
 }
 
 #[test]
-fn source_ranges_are_not_passed_over_in_silence() {
-    let parsed = parse_one(&service_with("loadBalancerSourceRanges: [10.0.0.0/8]")).unwrap();
-    let expected =
-        ["1: Service shop/web: loadBalancerSourceRanges is not enforced: every client may connect"];
-    assert_eq!(warnings(&parsed), expected);
+fn source_ranges_are_trimmed_and_malformed_ones_left_out() {
+    let spec =
+        "loadBalancerSourceRanges:\n    - ' 10.1.0.0/8 '\n    - ''\n    - 10.0.0.0\n    - '2001:db8::/32'\n";
+    let parsed = parse_one(&service_with(spec)).unwrap();
+    let Some(Object::Service(read)) = &parsed.object else { panic!("no Service") };
+    let ranges: Vec<String> = read.source_ranges.iter().map(ToString::to_string).collect();
+    assert_eq!(ranges, ["10.0.0.0/8", "2001:db8::/32"]);
+    let told = warnings(&parsed).join(" ");
+    let expected = "8: Service shop/web: loadBalancerSourceRanges: \"10.0.0.0\" is not a range";
+    assert!(told.starts_with(expected) && parsed.warnings.len() == 1, "{told}");
 }
 
 #[test]

@@ -7,8 +7,8 @@ use serde_saphyr::Spanned;
 
 use super::weight::weight_by_zone;
 use super::{Fault, Subject};
-use crate::model::{IpFamily, Service, ServicePort, ServiceType};
-use crate::source::address::parse_ip;
+use crate::model::{IpFamily, Prefix, Service, ServicePort, ServiceType};
+use crate::source::address::{parse_ip, parse_prefix};
 use crate::source::manifest::{self, LoadBalancerIngress, ServiceSpec, SessionAffinity, TrafficPolicy};
 
 /// Another proxy serves a Service with this label.
@@ -25,9 +25,6 @@ pub(in crate::source) fn service(
     if metadata.labels.contains_key(SERVICE_PROXY_NAME) {
         return Ok(None);
     }
-    if !spec.load_balancer_source_ranges.is_empty() {
-        warnings.push(subject.fault("loadBalancerSourceRanges is not enforced: every client may connect"));
-    }
     let service_type = spec.service_type.into();
     let cluster_ips = cluster_ips(&subject, spec)?;
     Ok(Some(Service {
@@ -41,6 +38,7 @@ pub(in crate::source) fn service(
             status.load_balancer.ingress.iter().filter_map(virtual_ip),
             warnings,
         ),
+        source_ranges: source_ranges(&subject, &spec.load_balancer_source_ranges, warnings),
         ports: spec
             .ports
             .iter()
@@ -117,4 +115,21 @@ fn addresses<'a>(
         }
     }
     addresses
+}
+
+/// A range that is none is left out, as kube-proxy does. If no other of its family is left, everybody may connect:
+/// the warning says so, since the author meant the opposite.
+fn source_ranges(subject: &Subject, texts: &[Spanned<String>], warnings: &mut Vec<Fault>) -> Vec<Prefix> {
+    let mut ranges = Vec::new();
+    for text in texts.iter().filter(|text| !text.value.trim().is_empty()) {
+        match parse_prefix(&text.value) {
+            Some(range) => ranges.push(range),
+            None => warnings.push(subject.value_fault(
+                "loadBalancerSourceRanges",
+                text,
+                "is not a range of addresses (ADDRESS/LENGTH); skipped, and a family without a range is open to all",
+            )),
+        }
+    }
+    ranges
 }
