@@ -5,6 +5,7 @@
 pub mod apply;
 pub mod attach;
 pub mod command;
+pub mod devices;
 pub mod diff;
 pub mod layout;
 pub mod maps;
