@@ -1,11 +1,14 @@
 //! The command line.
 
 mod cleanup;
+mod devices;
 mod get;
 mod output;
 mod plan;
+mod ports;
 mod run;
 mod settings;
+mod sysctls;
 
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
