@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod attach;
 pub mod command;
+pub mod devices;
 pub mod diff;
 pub mod explain;
 pub mod layout;

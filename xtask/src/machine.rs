@@ -11,7 +11,7 @@ use crate::process;
 use crate::step::step;
 
 /// The oldest kernel that weir supports.
-const KERNEL_MIN: (u32, u32) = (6, 6);
+const KERNEL_MIN: (u32, u32) = (5, 15);
 const BPFFS: &str = "/sys/fs/bpf";
 /// Programs that tests call, the argument that proves they run, and the Debian packages that have them, best first.
 const TOOLS: [(&str, &str, &[&str]); 3] = [
@@ -128,10 +128,10 @@ mod tests {
 
     #[test]
     fn kernels_below_the_floor_are_refused() {
-        for release in ["6.6.0-91-generic\n", "6.12.0", "10.0-rc1", "6.6+"] {
+        for release in ["5.15.0-91-generic\n", "6.12.0", "10.0-rc1", "5.15+"] {
             check_kernel(release).unwrap_or_else(|error| panic!("{release}: {error}"));
         }
-        for release in ["6.5.9", "5.15.0", "4.19.0-25-amd64", "five", ""] {
+        for release in ["5.14.9", "5.4.0", "4.19.0-25-amd64", "five", ""] {
             assert!(check_kernel(release).is_err(), "{release}");
         }
     }

@@ -10,8 +10,9 @@ use super::AttachError;
 /// `BPF_FS_MAGIC` of the kernel's `include/uapi/linux/magic.h`.
 const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
 
-/// The oldest kernel that weir supports: tcx, by which the tc programs attach, came with it.
-const FLOOR: (u32, u32) = (6, 6);
+/// The oldest kernel that weir supports. What came later is probed for where it is used: XDP on frames in pieces (5.18),
+/// tcx (6.6).
+const FLOOR: (u32, u32) = (5, 15);
 
 /// Looks at privileges, kernel and BPF file system.
 ///
@@ -71,11 +72,11 @@ mod tests {
 
     #[test]
     fn kernels_below_the_floor_are_refused() {
-        for good in ["6.6.0", "6.6", "6.12.0-13-amd64", "6.18.44-custom", "10.0.1"] {
+        for good in ["5.15.0", "5.15", "6.12.0-13-amd64", "6.18.44-custom", "10.0.1"] {
             assert!(check_kernel(good).is_ok(), "{good}");
         }
-        for bad in ["6.5.99", "5.15.0", "4.19.0-25-amd64", "", "linux"] {
-            assert!(check_kernel(bad).unwrap_err().to_string().contains("6.6"), "{bad}");
+        for bad in ["5.14.99", "5.4.0", "4.19.0-25-amd64", "", "linux"] {
+            assert!(check_kernel(bad).unwrap_err().to_string().contains("5.15"), "{bad}");
         }
     }
 

@@ -1,279 +1,202 @@
-//! Links of programs to devices: pinned, so that they outlive the agent, and replaced at once by the next one.
+//! What is attached to each device, kept as it should be: pinned, so that it outlives the agent, and replaced at once
+//! by the next one.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
 
-use aya::programs::links::{FdLink, LinkOrder, PinnedLink};
-use aya::programs::tc::{SchedClassifierLink, TcAttach};
-use aya::programs::xdp::{XdpLink, XdpMode as KernelMode};
-use aya::programs::{ProgramError, SchedClassifier, TcAttachType, Xdp};
-use tracing::info;
+use tracing::{info, warn};
 
+use crate::devices::{Link, Role, Wanted};
 use crate::maps::Pins;
 
-use super::environment::check_pin_path;
-use super::object::{MAPS, chain, program};
-use super::{AttachError, Device, Programs, XdpMode};
+use super::mode::{Modes, Tc, Xdp};
+use super::pin::{Pin, pins_of, remove};
+use super::tc::take_off;
+use super::{AttachError, Programs};
 
 /// What is attached to a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attached {
     /// The device.
     pub device: String,
-    /// `native` or `generic`.
-    pub xdp: &'static str,
+    /// What it leads to.
+    pub role: Role,
+    /// Where XDP runs.
+    pub xdp: Xdp,
+    /// How the tc programs are attached.
+    pub tc: Tc,
+    /// Why there is no XDP although the mode allows it.
+    without_xdp: Option<String>,
 }
 
-/// Links made by one call, removed again unless all could be made.
-struct Made(Vec<PathBuf>);
-
-impl Drop for Made {
-    fn drop(&mut self) {
-        for path in &self.0 {
-            // The pin is the only thing that holds the link; there is nothing more to do when it cannot be removed.
-            let _removed = fs::remove_file(path);
-        }
-    }
+/// A device that cannot be served.
+#[derive(Debug)]
+pub struct Refused {
+    /// The device.
+    pub device: String,
+    /// Whether the latest round found the same.
+    pub known: bool,
+    /// Whether somebody named it, and it alone.
+    pub named: bool,
+    /// What stands in the way.
+    pub error: AttachError,
 }
 
-/// Attaches all programs to all devices. Links that are pinned already get the new programs at once, without a
-/// packet in between; links to devices that are not named any more go.
-///
-/// # Errors
-///
-/// The first refusal; what this call made is then removed again.
-pub fn attach(
-    programs: &mut Programs,
-    devices: &[Device],
-    mode: XdpMode,
-    pins: &Pins,
-) -> Result<Vec<Attached>, AttachError> {
-    let directory = pins.links();
-    fs::create_dir_all(&directory).map_err(|error| other("make", &directory, &error))?;
-    let mut made = Made(Vec::new());
-    let mut attached = Vec::new();
-    for device in devices {
-        // Replies first: a translated packet whose reply nobody translates is a broken connection.
-        attach_tc(programs, device, TcAttachType::Egress, &directory, &mut made)?;
-        attach_tc(programs, device, TcAttachType::Ingress, &directory, &mut made)?;
-        let xdp = attach_xdp(programs, device, mode, &directory, &mut made)?;
-        info!(device = device.name, xdp, "attached");
-        attached.push(Attached { device: device.name.clone(), xdp });
-    }
-    made.0.clear();
-    forget_others(&directory, devices)?;
-    Ok(attached)
+/// Attaches the programs to devices and takes them off again.
+pub struct Attacher {
+    pub(super) programs: Programs,
+    pub(super) modes: Modes,
+    pub(super) directory: PathBuf,
+    /// Pins that the latest round made.
+    pub(super) made: Vec<Pin>,
+    /// By device index, with the device as it was.
+    served: BTreeMap<u32, (Link, Attached)>,
+    /// What stands in the way, by device index.
+    refused: BTreeMap<u32, String>,
 }
 
-fn attach_tc(
-    programs: &mut Programs,
-    device: &Device,
-    hook: TcAttachType,
-    directory: &Path,
-    made: &mut Made,
-) -> Result<(), AttachError> {
-    let (name, side) = match hook {
-        TcAttachType::Ingress => ("weir_tc_ingress", "ingress"),
-        TcAttachType::Egress => ("weir_tc_egress", "egress"),
-    };
-    let path = directory.join(format!("tc-{side}-{}", device.name));
-    let program: &mut SchedClassifier = program(&mut programs.ebpf, name)?;
-    if let Some(link) = pinned(&path)
-        && let Ok(link) = SchedClassifierLink::try_from(link)
-        && program.attach_to_link(link).is_ok()
-    {
-        return Ok(());
+impl Attacher {
+    /// For loaded programs; touches no device yet.
+    ///
+    /// # Errors
+    ///
+    /// When the directory of pins cannot be made.
+    pub fn new(programs: Programs, modes: Modes, pins: &Pins) -> Result<Self, AttachError> {
+        let directory = pins.links();
+        fs::create_dir_all(&directory).map_err(|error| AttachError::path("make", &directory, &error))?;
+        let (made, served, refused) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        Ok(Self { programs, modes, directory, made, served, refused })
     }
-    remove_stale(&path)?;
-    // Outermost on both ways, so that programs of others see a packet as it is inside the node.
-    let order = match hook {
-        TcAttachType::Ingress => LinkOrder::first(),
-        TcAttachType::Egress => LinkOrder::last(),
-    };
-    let refused = |error: ProgramError| AttachError::Other {
-        what: format!("attach to tc {side} of {}", device.name),
-        reason: format!("{} (tcx needs Linux 6.6)", chain(&error)),
-    };
-    let id = program.attach(device.ifindex, TcAttach::Tcx { attach_type: hook, order }).map_err(refused)?;
-    let link = program.take_link(id).map_err(refused)?;
-    let link = FdLink::try_from(link).map_err(|error| other("pin the link to", &path, &error))?;
-    pin(link, path, made)
-}
 
-fn attach_xdp(
-    programs: &mut Programs,
-    device: &Device,
-    mode: XdpMode,
-    directory: &Path,
-    made: &mut Made,
-) -> Result<&'static str, AttachError> {
-    let modes: &[(&'static str, KernelMode)] = match mode {
-        XdpMode::Auto => &[("native", KernelMode::Driver), ("generic", KernelMode::Skb)],
-        XdpMode::Native => &[("native", KernelMode::Driver)],
-        XdpMode::Generic => &[("generic", KernelMode::Skb)],
-    };
-    let path_of = |name: &str| directory.join(format!("xdp-{name}-{}", device.name));
-    let program: &mut Xdp = program(&mut programs.ebpf, "weir_xdp")?;
-    for (name, _) in modes {
-        if let Some(link) = pinned(&path_of(name))
-            && let Ok(link) = XdpLink::try_from(link)
-            && program.attach_to_link(link).is_ok()
-        {
-            return Ok(name);
-        }
+    /// What is attached, by device index.
+    pub fn served(&self) -> impl Iterator<Item = (u32, &Attached)> {
+        self.served.iter().map(|(ifindex, (_, attached))| (*ifindex, attached))
     }
-    // A link in a mode that is not wanted, or to a device that is gone. The kernel detaches it a little later.
-    let mut leaving = false;
-    for name in ["native", "generic"] {
-        leaving |= path_of(name).exists();
-        remove_stale(&path_of(name))?;
+
+    /// Whether the driver of a device runs XDP, and will go on doing so through the next round.
+    pub fn stays_native(&self, wanted: &Wanted) -> bool {
+        wanted.role == Role::Node && self.keeps_native(&wanted.link)
     }
-    let deadline = Instant::now() + DETACH_MAX;
-    let mut reason = String::new();
-    for (name, kernel_mode) in modes {
-        let attached = loop {
-            match program.attach(device.ifindex, *kernel_mode) {
-                Err(error) if leaving && is_busy(&error) && Instant::now() < deadline => {
-                    std::thread::sleep(Duration::from_millis(10));
+
+    /// Takes the programs off all other devices, follows renamed ones, and attaches to those that are wanted. A device
+    /// that is as it was is looked at only when `all` are to be. Links that are pinned already get the programs at
+    /// once, without a packet in between; one that has them is left alone by the kernel.
+    ///
+    /// # Errors
+    ///
+    /// When pins cannot be read or removed. That a device refuses is not one: the others are served.
+    pub fn round(&mut self, wanted: &[Wanted], all: bool) -> Result<Vec<Refused>, AttachError> {
+        self.made.clear();
+        self.forget_others(wanted)?;
+        let mut refused = Vec::new();
+        for wanted in wanted {
+            let Wanted { link, role, named } = wanted;
+            if !all && self.served.get(&link.ifindex).is_some_and(|served| is_as_it_was(served, wanted)) {
+                continue;
+            }
+            match self.attach(link, *role) {
+                Ok(attached) => {
+                    self.refused.remove(&link.ifindex);
+                    self.tell(link, &attached);
+                    self.served.insert(link.ifindex, (link.clone(), attached));
                 }
-                attached => break attached,
+                Err(error) => {
+                    self.served.remove(&link.ifindex);
+                    let text = error.to_string();
+                    let known = self.refused.insert(link.ifindex, text.clone()) == Some(text);
+                    refused.push(Refused { device: link.name.clone(), known, named: *named, error });
+                }
             }
+        }
+        Ok(refused)
+    }
+
+    /// Takes off what the latest round made.
+    pub fn undo(&mut self) {
+        for pin in std::mem::take(&mut self.made) {
+            if let Err(error) = self.drop_pin(&pin) {
+                warn!("{error}");
+            }
+        }
+    }
+
+    fn attach(&mut self, link: &Link, role: Role) -> Result<Attached, AttachError> {
+        let tc = self.attach_tc(link, role)?;
+        let (xdp, without_xdp) = match role {
+            Role::Workload => {
+                self.remove_xdp(link)?;
+                (Xdp::None, None)
+            }
+            Role::Node => match self.attach_xdp(link) {
+                Ok(xdp) => (xdp, None),
+                Err(error @ (AttachError::ForeignXdp(_) | AttachError::XdpMode { .. }))
+                    if !self.modes.xdp.is_forced() =>
+                {
+                    (Xdp::None, Some(error.to_string()))
+                }
+                Err(error) => return Err(error),
+            },
         };
-        match attached {
-            Ok(id) => {
-                let link = program
-                    .take_link(id)
-                    .map_err(|error| other("take the link of", &path_of(name), &error))?;
-                // Without a link there is nothing to pin: the program would end with the agent.
-                let link = FdLink::try_from(link).map_err(|_| AttachError::Other {
-                    what: format!("attach XDP to {} by a link", device.name),
-                    reason: "the kernel knows only the older way, which cannot outlive the agent".to_owned(),
-                })?;
-                pin(link, path_of(name), made)?;
-                return Ok(name);
+        Ok(Attached { device: link.name.clone(), role, xdp, tc, without_xdp })
+    }
+
+    /// Says what is attached when it is not what was said before.
+    fn tell(&self, link: &Link, attached: &Attached) {
+        if self.served.get(&link.ifindex).is_some_and(|(_, before)| before == attached) {
+            return;
+        }
+        let Attached { device, role, xdp, tc, without_xdp } = attached;
+        let leads_to = match role {
+            Role::Node => "the network",
+            Role::Workload => "a workload",
+        };
+        info!(device, leads_to, %xdp, %tc, "attached");
+        if let Some(reason) = without_xdp {
+            warn!(device, "served by tc alone: {reason}");
+        }
+    }
+
+    /// Removes what is attached to devices that are not wanted or gone, and renames the pins of renamed ones.
+    fn forget_others(&mut self, wanted: &[Wanted]) -> Result<(), AttachError> {
+        let links: BTreeMap<u32, &Link> = wanted.iter().map(|one| (one.link.ifindex, &one.link)).collect();
+        for pin in pins_of(&self.directory)? {
+            match links.get(&pin.ifindex) {
+                None => self.drop_pin(&pin)?,
+                Some(link) if link.name != pin.device => {
+                    let (from, to) = (
+                        pin.path(&self.directory),
+                        Pin { device: link.name.clone(), ..pin }.path(&self.directory),
+                    );
+                    fs::rename(&from, &to).map_err(|error| AttachError::path("rename", &from, &error))?;
+                }
+                Some(_) => {}
             }
-            Err(error) if is_busy(&error) => return Err(AttachError::ForeignXdp(device.name.clone())),
-            Err(error) => reason = chain(&error),
         }
-    }
-    let mode = modes.last().map_or("native", |(name, _)| *name);
-    Err(AttachError::XdpMode { device: device.name.clone(), mode, reason })
-}
-
-/// How long the kernel may take to detach a link that was removed.
-const DETACH_MAX: Duration = Duration::from_secs(2);
-
-/// EBUSY: another link. EEXIST: another mode or a program without a link.
-fn is_busy(error: &ProgramError) -> bool {
-    let ProgramError::SyscallError(error) = error else { return false };
-    matches!(error.io_error.raw_os_error(), Some(code) if code == EBUSY || code == EEXIST)
-}
-
-const EBUSY: i32 = 16;
-const EEXIST: i32 = 17;
-
-fn pinned(path: &Path) -> Option<FdLink> {
-    path.exists().then(|| PinnedLink::from_pin(path).ok().map(FdLink::from)).flatten()
-}
-
-fn pin(link: FdLink, path: PathBuf, made: &mut Made) -> Result<(), AttachError> {
-    link.pin(&path).map_err(|error| other("pin", &path, &error))?;
-    made.0.push(path);
-    Ok(())
-}
-
-fn remove_stale(path: &Path) -> Result<(), AttachError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(other("remove", path, &error)),
-        _ => Ok(()),
-    }
-}
-
-/// Removes links to devices that are not named.
-fn forget_others(directory: &Path, devices: &[Device]) -> Result<(), AttachError> {
-    let kept = |file: &str| {
-        devices
-            .iter()
-            .any(|device| LINKS.iter().any(|prefix| file.strip_prefix(prefix) == Some(&device.name)))
-    };
-    for entry in fs::read_dir(directory).map_err(|error| other("read", directory, &error))? {
-        let entry = entry.map_err(|error| other("read", directory, &error))?;
-        if !kept(&entry.file_name().to_string_lossy()) {
-            remove_stale(&entry.path())?;
+        for (ifindex, (link, _)) in &self.served {
+            if !links.contains_key(ifindex) {
+                info!(device = link.name, "not served any more");
+            }
         }
+        self.served.retain(|ifindex, _| links.contains_key(ifindex));
+        self.refused.retain(|ifindex, _| links.contains_key(ifindex));
+        Ok(())
     }
-    Ok(())
-}
 
-/// Takes everything of weir off this machine: links first, so that no program is without its maps. Answers whether
-/// there was anything. Nothing that weir did not pin is touched.
-///
-/// # Errors
-///
-/// When the path is on no BPF file system, something cannot be removed, or there is something of somebody else.
-pub fn cleanup(pins: &Pins) -> Result<bool, AttachError> {
-    if !pins.root().exists() {
-        return Ok(false);
-    }
-    check_pin_path(pins.root())?;
-    remove_files(&pins.links(), |name| LINKS.iter().any(|prefix| name.starts_with(prefix)))?;
-    remove_files(&pins.maps(), |name| MAPS.contains(&name))?;
-    for directory in [pins.links(), pins.maps(), pins.root().to_owned()] {
-        match fs::remove_dir(&directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            removed => removed.map_err(|error| other("remove", &directory, &error))?,
+    /// Takes off what a pin stands for, and removes it.
+    pub(super) fn drop_pin(&self, pin: &Pin) -> Result<(), AttachError> {
+        let path = pin.path(&self.directory);
+        if path.exists() {
+            take_off(pin);
+            remove(&path)?;
         }
+        Ok(())
     }
-    Ok(true)
 }
 
-/// How links are named, before the device.
-const LINKS: [&str; 4] = ["tc-ingress-", "tc-egress-", "xdp-native-", "xdp-generic-"];
-
-/// Removes the files of a directory that are weir's.
-fn remove_files(directory: &Path, ours: impl Fn(&str) -> bool) -> Result<(), AttachError> {
-    let entries = match fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(|error| other("read", directory, &error))?,
-    };
-    for entry in entries {
-        let entry = entry.map_err(|error| other("read", directory, &error))?;
-        if ours(&entry.file_name().to_string_lossy()) {
-            remove_stale(&entry.path())?;
-        }
-    }
-    Ok(())
-}
-
-fn other(what: &str, path: &Path, error: &dyn std::error::Error) -> AttachError {
-    AttachError::Other { what: format!("{what} {}", path.display()), reason: chain(error) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cleanup_touches_nothing_that_is_on_no_bpf_file_system() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("links/xdp-native-eth0");
-        fs::create_dir(directory.path().join("links")).unwrap();
-        fs::write(&file, "somebody's").unwrap();
-        let error = cleanup(&Pins::new(directory.path())).unwrap_err();
-        assert!(matches!(error, AttachError::NoBpfFs(_)), "{error}");
-        assert!(file.exists());
-    }
-
-    #[test]
-    fn only_files_with_names_of_weir_are_removed() {
-        let directory = tempfile::tempdir().unwrap();
-        for name in ["SLOTS", "SLOTS2", "mine"] {
-            fs::write(directory.path().join(name), "").unwrap();
-        }
-        remove_files(directory.path(), |name| MAPS.contains(&name)).unwrap();
-        let exists = |name: &str| directory.path().join(name).exists();
-        assert_eq!((exists("SLOTS"), exists("SLOTS2"), exists("mine")), (false, true, true));
-    }
+/// Whether nothing happened to a device that concerns what is attached to it.
+fn is_as_it_was((link, attached): &(Link, Attached), wanted: &Wanted) -> bool {
+    let now = &wanted.link;
+    attached.role == wanted.role
+        && Link { addresses: Vec::new(), ..link.clone() } == Link { addresses: Vec::new(), ..now.clone() }
 }

@@ -1,16 +1,21 @@
 //! Loads the programs into the kernel and attaches them to devices, and takes them off again.
 
-mod device;
+mod cleanup;
 mod environment;
 mod links;
+mod mode;
 mod object;
+mod pin;
+mod tc;
+mod xdp;
 
-pub use device::{Device, XdpMode};
+pub use cleanup::cleanup;
 pub use environment::{check, check_pin_path};
-pub use links::{Attached, attach, cleanup};
-pub use object::{Programs, load_programs};
+pub use links::{Attached, Attacher, Refused};
+pub use mode::{Modes, Tc, TcMode, Xdp, XdpMode};
+pub use object::{Programs, Wants, load_programs};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Something stands in the way. Each says what, where, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +27,7 @@ pub enum AttachError {
     )]
     Privileges(String),
     /// The kernel is too old.
-    #[error("kernel {found} is too old: weir needs Linux 6.6 or later")]
+    #[error("kernel {found} is too old: weir needs Linux 5.15 or later")]
     Kernel {
         /// Its release.
         found: String,
@@ -35,22 +40,24 @@ pub enum AttachError {
     NoBpfFs(PathBuf),
     /// There is no such device.
     #[error(
-        "there is no device {0} here: see `ip link` for the devices of this network namespace (option --device)"
+        "there is no device {0} here: see `ip link` for the devices of this network namespace (options --device and \
+         --workload-device; a pattern waits for devices to come)"
     )]
     NoDevice(String),
     /// Another program is where XDP must be.
     #[error(
         "device {0} has an XDP program of somebody else, and a device runs only one: find it with `bpftool net`, take \
-         it off with `ip link set dev {0} xdp off` (or end the program that attached it), or leave the device out"
+         it off with `ip link set dev {0} xdp off` (or end the program that attached it); until then only --xdp-mode \
+         auto or off serve on the device, by tc alone"
     )]
     ForeignXdp(String),
     /// The mode that was asked for cannot be had.
-    #[error("device {device} cannot run XDP in {mode} mode: {reason}; try --xdp-mode auto")]
+    #[error("device {device} cannot run XDP in {mode} mode: {reason}; --xdp-mode auto takes what it can")]
     XdpMode {
         /// The device.
         device: String,
         /// What was asked for.
-        mode: &'static str,
+        mode: Xdp,
         /// What the kernel says.
         reason: String,
     },
@@ -80,4 +87,11 @@ pub enum AttachError {
         /// What the kernel says.
         reason: String,
     },
+}
+
+impl AttachError {
+    /// Something that was to be done with a file failed.
+    fn path(what: &str, path: &Path, error: &dyn std::error::Error) -> Self {
+        Self::Other { what: format!("{what} {}", path.display()), reason: object::chain(error) }
+    }
 }

@@ -3,7 +3,8 @@
 use std::fs;
 
 use aya::maps::MapError;
-use aya::programs::{SchedClassifier, Xdp};
+use aya::programs::{ProgramType, SchedClassifier, Xdp};
+use aya::sys::{BpfHelper, is_helper_supported};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use lb_common::SLOTS_PER_LINE;
 
@@ -20,6 +21,17 @@ pub struct Programs {
     pub(super) ebpf: Ebpf,
     /// Whether the maps were made by this load.
     pub new_maps: bool,
+    /// Why this kernel does not run the XDP program, when it does not.
+    pub(super) xdp_missing: Option<String>,
+}
+
+/// Which programs are wanted. To load one that nobody attaches would cost the verifier's time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wants {
+    /// Those for XDP.
+    pub xdp: bool,
+    /// Those for devices that lead to workloads.
+    pub workloads: bool,
 }
 
 /// Makes the maps, or takes those that are pinned, and loads the programs with them.
@@ -27,18 +39,19 @@ pub struct Programs {
 /// # Errors
 ///
 /// When the kernel refuses, or a pinned map has another size; maps that were made are removed again.
-pub fn load_programs(pins: &Pins, capacity: &Capacity) -> Result<Programs, AttachError> {
+pub fn load_programs(pins: &Pins, capacity: &Capacity, wants: Wants) -> Result<Programs, AttachError> {
     let new_maps = !pins.maps().exists();
-    let loaded = try_load(pins, capacity);
+    let loaded = try_load(pins, capacity, wants);
     if loaded.is_err() && new_maps {
         // Nothing else has them yet. A failure here is less than the one that is reported.
         let _removed = fs::remove_dir_all(pins.maps());
         let _empty = fs::remove_dir(pins.root());
     }
-    Ok(Programs { ebpf: loaded?, new_maps })
+    let (ebpf, xdp_missing) = loaded?;
+    Ok(Programs { ebpf, new_maps, xdp_missing })
 }
 
-fn try_load(pins: &Pins, capacity: &Capacity) -> Result<Ebpf, AttachError> {
+fn try_load(pins: &Pins, capacity: &Capacity, wants: Wants) -> Result<(Ebpf, Option<String>), AttachError> {
     let directory = pins.maps();
     fs::create_dir_all(&directory).map_err(|error| AttachError::Other {
         what: format!("make {}", directory.display()),
@@ -53,11 +66,25 @@ fn try_load(pins: &Pins, capacity: &Capacity) -> Result<Ebpf, AttachError> {
     let refused = |name: &str, error: aya::programs::ProgramError| {
         AttachError::Load(format!("{name}: {}", chain(&error)))
     };
-    for name in ["weir_tc_ingress", "weir_tc_egress"] {
+    let workload = wants.workloads.then_some("weir_tc_workload");
+    for name in ["weir_tc_ingress", "weir_tc_egress"].into_iter().chain(workload) {
         program::<SchedClassifier>(&mut ebpf, name)?.load().map_err(|error| refused(name, error))?;
     }
-    program::<Xdp>(&mut ebpf, "weir_xdp")?.load().map_err(|error| refused("weir_xdp", error))?;
-    Ok(ebpf)
+    if !wants.xdp {
+        return Ok((ebpf, None));
+    }
+    let xdp_missing = match program::<Xdp>(&mut ebpf, "weir_xdp")?.load() {
+        Ok(()) => None,
+        Err(_) if !runs_xdp() => Some("the program needs Linux 5.18 or later".to_owned()),
+        Err(error) => return Err(refused("weir_xdp", error)),
+    };
+    Ok((ebpf, xdp_missing))
+}
+
+/// Whether the kernel can run the XDP program: the helper came with frames that lie in pieces, which the program is
+/// marked to take. A kernel without them serves by tc.
+fn runs_xdp() -> bool {
+    is_helper_supported(ProgramType::Xdp, BpfHelper::BPF_FUNC_xdp_get_buff_len).unwrap_or(true)
 }
 
 /// All maps, by the names that they are pinned by.

@@ -1,12 +1,15 @@
 //! The command line.
 
 mod cleanup;
+mod devices;
 mod explain;
 mod get;
 mod output;
 mod plan;
+mod ports;
 mod run;
 mod settings;
+mod sysctls;
 mod trace;
 
 use std::net::IpAddr;

@@ -1,30 +1,31 @@
 //! `weir run`: the agent.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use clap::{ArgAction, Args};
-use lb_common::DeviceFlags;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing::{error, info, warn};
 
 use crate::apply::Programmer;
-use crate::attach::{Attached, Device, XdpMode, attach, check, cleanup, load_programs};
+use crate::attach::{Attacher, check, cleanup, load_programs};
+use crate::devices::monitor;
 use crate::layout::Capacity;
-use crate::maps::{Loaded, Pins, Tables, load};
+use crate::maps::{Loaded, MapsError, Pins, Tables, load};
 use crate::model::{Model, Prefix};
 use crate::plan::Node;
 use crate::source::{Directory, Problem, Severity, Watch};
 
-use super::settings::{PortRange, overlap, settings};
-use super::{NodeArgs, PinArgs, lock};
+use super::devices::{DeviceArgs, Devices, View, Watcher, tell_addresses};
+use super::ports::PortUse;
+use super::settings::{PortRange, settings};
+use super::{NodeArgs, PinArgs, lock, sysctls};
 
-/// The directory is read again after this time even when nothing was seen to change.
+/// Manifests and devices are looked at again after this time even when nothing was seen to change.
 const REREAD: Duration = Duration::from_secs(30);
 
 /// After a write that the kernel refused, the next try is after this time.
@@ -36,18 +37,17 @@ pub(super) struct RunArgs {
     /// Directory of manifests: Services and EndpointSlices in YAML or JSON.
     #[arg(long, value_name = "DIR")]
     manifests: PathBuf,
-    /// Devices to serve on, separated by commas.
-    #[arg(long, value_name = "NAME", value_delimiter = ',', required = true)]
-    device: Vec<String>,
-    /// Where XDP runs: in the driver (native), in the stack (generic), or auto: native where possible.
-    #[arg(long, value_name = "MODE", default_value = "auto")]
-    xdp_mode: XdpMode,
+    #[command(flatten)]
+    devices: DeviceArgs,
     /// Source ports for flows to backends on other nodes.
     #[arg(long, value_name = "FIRST-LAST", default_value = "1024-29999")]
     snat_ports: PortRange,
     /// Answer echo requests (ping) to virtual IPs.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     answer_echo: bool,
+    /// Ports that the cluster takes for NodePorts, as its API server was told.
+    #[arg(long, value_name = "FIRST-LAST", default_value = "30000-32767")]
+    nodeport_range: PortRange,
     #[command(flatten)]
     node: NodeArgs,
     #[command(flatten)]
@@ -97,9 +97,11 @@ impl SizeArgs {
 }
 
 /// Why the loop wakes up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Wake {
     Manifests,
+    Devices,
+    Timer,
     Stop,
 }
 
@@ -110,6 +112,12 @@ struct Agent {
     tables: Tables,
     programmer: Programmer,
     node: Node,
+    watcher: Watcher,
+    devices: Devices,
+    /// The node's addresses are those of its devices.
+    follows_addresses: bool,
+    snat_ports: PortRange,
+    answer_echo: bool,
     /// The latest pass was refused a write.
     refused: bool,
     /// Every manifest was read well at least once.
@@ -120,23 +128,32 @@ struct Agent {
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<()> {
     log_to_stderr();
     let pins = args.pins.pins();
-    let devices = devices(&args.device)?;
+    let (sender, wakes) = channel();
+    // Both watches begin before the first look, so that no change falls between.
+    monitor(sender.clone(), Wake::Devices).context("cannot follow the devices")?;
+    let (watcher, view) = Watcher::new(args.devices.selection())?;
     check(pins.root())?;
+    let uses = PortUse::read(args.nodeport_range);
+    if let Some(refusal) = uses.refusal(args.snat_ports) {
+        bail!(refusal);
+    }
     let directory = Directory::open(&args.manifests)?;
     let mut node = args.node.node();
     if node.addresses.is_empty() {
-        node.addresses = addresses_of(&devices)?;
+        node.addresses = view.addresses();
+        tell_addresses(&node.addresses);
     }
-    let (sender, wakes) = channel();
     stop_on_signals(sender.clone())?;
-    // Before the first reading, so that no change falls between.
     let watch = Watch::new(&args.manifests, sender, Wake::Manifests)?;
-    warn_of_ports(args.snat_ports);
+    let complaints = sysctls::complaints(&node.addresses, &view.wanted, sysctls::read);
+    for warning in uses.warnings(args.snat_ports).into_iter().chain(complaints) {
+        warn!("{warning}");
+    }
 
     let new = !pins.root().exists();
     std::fs::create_dir_all(pins.root()).with_context(|| format!("cannot make {}", pins.root().display()))?;
     let lock = lock(&pins)?;
-    let started = start(args, &pins, &devices, directory, node);
+    let started = start(args, &pins, (watcher, &view), directory, node);
     if started.is_err() && new {
         // What this run made serves nobody. A failure here is less than the one that is reported.
         let _removed = cleanup(&pins);
@@ -153,16 +170,14 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<()> {
 fn start(
     args: &RunArgs,
     pins: &Pins,
-    devices: &[Device],
+    (watcher, view): (Watcher, &View),
     directory: Directory,
     node: Node,
 ) -> anyhow::Result<Agent> {
     let began = Instant::now();
-    let mut programs = load_programs(pins, &args.sizes.capacity())?;
+    let programs = load_programs(pins, &args.sizes.capacity(), args.devices.wants())?;
     let mut tables = Tables::open(pins)?;
-    let cluster: BTreeSet<Prefix> = node.policy.cluster_cidrs.iter().copied().collect();
-    let settings = settings(&node, args.snat_ports, args.answer_echo);
-    let settings_writes = tables.write_settings(&settings, &cluster)?;
+    let settings_writes = write_settings(&mut tables, &node, args.snat_ports, args.answer_echo)?;
     for problem in node.problems() {
         warn!("{problem}");
     }
@@ -175,6 +190,11 @@ fn start(
         tables,
         programmer,
         node,
+        watcher,
+        devices: Devices::new(Attacher::new(programs, args.devices.modes(), pins)?),
+        follows_addresses: args.node.node().addresses.is_empty(),
+        snat_ports: args.snat_ports,
+        answer_echo: args.answer_echo,
         refused: false,
         complete: false,
     };
@@ -184,20 +204,13 @@ fn start(
         warn!("not every manifest could be read: what the maps serve is left as it is until all can");
     }
     let writes = agent.program() + settings_writes;
-    let attached = attach(&mut programs, devices, args.xdp_mode, pins)?;
-    // Only a driver that runs XDP itself takes what XDP of another device sends.
-    let native =
-        |device: &&Device| attached.iter().any(|one| one.device == device.name && one.xdp == "native");
-    let sends = lb_common::Device { flags: DeviceFlags::XDP_SENDS, mac: [0; 6] };
-    agent
-        .tables
-        .write_devices(&devices.iter().filter(native).map(|device| (device.ifindex, sends)).collect())?;
+    agent.devices.start(view, &mut agent.tables)?;
     info!(
         writes,
         milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
         node = agent.node.name,
         addresses = ?agent.node.addresses,
-        devices = %describe(&attached),
+        devices = %agent.devices.describe(),
         "programmed"
     );
     Ok(agent)
@@ -209,22 +222,61 @@ impl Agent {
         loop {
             let wake = match wakes.recv_timeout(if self.refused { RETRY } else { REREAD }) {
                 Ok(wake) => wake,
-                Err(RecvTimeoutError::Timeout) => Wake::Manifests,
+                Err(RecvTimeoutError::Timeout) => Wake::Timer,
                 Err(RecvTimeoutError::Disconnected) => Wake::Stop,
             };
-            // One reading serves all that was reported before it.
-            let stop = std::iter::once(wake).chain(wakes.try_iter()).any(|wake| wake == Wake::Stop);
-            if stop {
+            // One look serves all that was reported before it.
+            let wakes: BTreeSet<Wake> = std::iter::once(wake).chain(wakes.try_iter()).collect();
+            if wakes.contains(&Wake::Stop) {
                 return;
             }
-            self.read();
+            let timer = wakes.contains(&Wake::Timer);
+            if timer || wakes.contains(&Wake::Manifests) {
+                self.read();
+            }
+            let view = (timer || wakes.contains(&Wake::Devices)).then(|| self.look()).flatten();
             let began = Instant::now();
             let writes = self.program();
             if writes > 0 {
                 let microseconds = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
                 info!(writes, microseconds, "programmed");
             }
+            // As at the start: what a packet needs is written before programs run on a device.
+            if let Some(view) = view
+                && let Err(error) = self.devices.serve(&view, &mut self.tables, timer)
+            {
+                error!("{error}");
+            }
         }
+    }
+
+    /// Looks at the devices; the node's addresses follow.
+    fn look(&mut self) -> Option<View> {
+        match self.watcher.look() {
+            Ok(view) => {
+                if self.follows_addresses {
+                    self.node_changed(Node { addresses: view.addresses(), ..self.node.clone() });
+                }
+                Some(view)
+            }
+            Err(error) => {
+                error!("{error}; devices are served as they were");
+                None
+            }
+        }
+    }
+
+    /// Every Service is planned anew when the node is another than it was.
+    fn node_changed(&mut self, node: Node) {
+        if node == self.node {
+            return;
+        }
+        tell_addresses(&node.addresses);
+        self.node = node;
+        if let Err(error) = write_settings(&mut self.tables, &self.node, self.snat_ports, self.answer_echo) {
+            error!("{error}");
+        }
+        self.replan();
     }
 
     /// Reads the manifests into the model.
@@ -256,48 +308,38 @@ impl Agent {
             Err(refused) => {
                 error!("{refused}; what was served goes on, and the change is tried again");
                 self.refused = true;
-                match load(&self.tables) {
-                    Ok(Loaded { state, orphans }) => {
-                        self.programmer = Programmer::new(state, orphans, self.node.clone());
-                        let keys: Vec<_> = self.model.service_keys().cloned().collect();
-                        keys.into_iter().for_each(|key| self.model.mark(key));
-                        self.programmer.set_complete(self.complete);
-                        if self.complete {
-                            self.programmer.mark_unknown(&mut self.model);
-                        }
-                    }
-                    Err(unreadable) => error!("{unreadable}"),
-                }
+                self.replan();
                 0
             }
         }
     }
+
+    /// Begins again with what the maps hold: the next pass plans every Service.
+    fn replan(&mut self) {
+        match load(&self.tables) {
+            Ok(Loaded { state, orphans }) => {
+                self.programmer = Programmer::new(state, orphans, self.node.clone());
+                let keys: Vec<_> = self.model.service_keys().cloned().collect();
+                keys.into_iter().for_each(|key| self.model.mark(key));
+                self.programmer.set_complete(self.complete);
+                if self.complete {
+                    self.programmer.mark_unknown(&mut self.model);
+                }
+            }
+            Err(unreadable) => error!("{unreadable}"),
+        }
+    }
 }
 
-fn devices(names: &[String]) -> anyhow::Result<Vec<Device>> {
-    let unique: BTreeSet<&String> = names.iter().filter(|name| !name.is_empty()).collect();
-    if unique.is_empty() {
-        bail!("--device names no device");
-    }
-    Ok(unique.into_iter().map(|name| Device::find(name)).collect::<Result<_, _>>()?)
-}
-
-/// The addresses of the devices, but those that are valid on one link only.
-fn addresses_of(devices: &[Device]) -> anyhow::Result<Vec<IpAddr>> {
-    let all = nix::ifaddrs::getifaddrs().context("cannot list the addresses of this node")?;
-    let addresses: Vec<IpAddr> = all
-        .filter(|address| devices.iter().any(|device| device.name == address.interface_name))
-        .filter_map(|address| {
-            let address = address.address?;
-            let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
-            v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
-        })
-        .filter(|ip| !matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local()))
-        .collect();
-    if addresses.is_empty() {
-        bail!("the devices have no address: give one, or say which to use with --node-ip");
-    }
-    Ok(addresses)
+/// Writes what the data path must know of the node; answers how many writes that took.
+fn write_settings(
+    tables: &mut Tables,
+    node: &Node,
+    ports: PortRange,
+    echo: bool,
+) -> Result<usize, MapsError> {
+    let cluster: BTreeSet<Prefix> = node.policy.cluster_cidrs.iter().copied().collect();
+    tables.write_settings(&settings(node, ports, echo), &cluster)
 }
 
 fn stop_on_signals(sender: Sender<Wake>) -> anyhow::Result<()> {
@@ -312,23 +354,11 @@ fn stop_on_signals(sender: Sender<Wake>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn warn_of_ports(ports: PortRange) {
-    let local = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
-    if let Some(overlap) = overlap(ports, &local) {
-        warn!("{overlap}");
-    }
-}
-
 fn report(problem: &Problem) {
     match problem.severity {
         Severity::Error => error!("{problem}"),
         Severity::Warning => warn!("{problem}"),
     }
-}
-
-fn describe(attached: &[Attached]) -> String {
-    let each: Vec<String> = attached.iter().map(|one| format!("{} ({} XDP)", one.device, one.xdp)).collect();
-    each.join(", ")
 }
 
 fn log_to_stderr() {

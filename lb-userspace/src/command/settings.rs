@@ -1,5 +1,6 @@
 //! Options that become settings of the data path.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -26,6 +27,12 @@ impl FromStr for PortRange {
     }
 }
 
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
 /// The settings for a node; `echo` answers echo requests to virtual IPs.
 pub(super) fn settings(node: &Node, ports: PortRange, echo: bool) -> Settings {
     let addresses = &node.addresses;
@@ -45,20 +52,6 @@ pub(super) fn settings(node: &Node, ports: PortRange, echo: bool) -> Settings {
     }
 }
 
-/// Why the range is a bad choice on this machine, if it is: a port that the node itself may use for a connection to
-/// the same backend would be taken for a translated flow.
-pub(super) fn overlap(ports: PortRange, ip_local_port_range: &str) -> Option<String> {
-    let mut numbers = ip_local_port_range.split_whitespace().map(|part| part.parse::<u16>().ok());
-    let (first, last) = (numbers.next()??, numbers.next()??);
-    (ports.first <= last && first <= ports.last).then(|| {
-        format!(
-            "source ports {}-{} for translated flows overlap net.ipv4.ip_local_port_range ({first}-{last}), from which \
-             this node takes its own: choose others with --snat-ports, or narrow the sysctl",
-            ports.first, ports.last
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,14 +63,6 @@ mod tests {
         for wrong in ["", "1", "0-5", "9-8", "1-70000", "a-b"] {
             assert!(wrong.parse::<PortRange>().unwrap_err().contains("FIRST-LAST"), "{wrong}");
         }
-    }
-
-    #[test]
-    fn an_overlap_with_the_ephemeral_ports_is_told() {
-        let ports = PortRange { first: 61000, last: 65535 };
-        assert_eq!(overlap(ports, "32768\t60999\n"), None);
-        assert!(overlap(ports, "32768 61000").unwrap().contains("--snat-ports"));
-        assert_eq!(overlap(ports, "nonsense"), None);
     }
 
     #[test]

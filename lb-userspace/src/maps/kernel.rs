@@ -164,6 +164,11 @@ impl Tables {
         Ok(writes + self.sources.keep_cluster(cluster)?)
     }
 
+    /// Devices with this index or a larger one have no place in the map.
+    pub fn devices_max(&self) -> u32 {
+        self.devices.len()
+    }
+
     /// Says what the programs must know of devices, and that they know nothing of others.
     ///
     /// # Errors

@@ -17,11 +17,9 @@ pub struct Names {
 impl Names {
     /// Names of these Services, by id, and of the devices of this network namespace.
     pub fn new(services: BTreeMap<u32, ServiceName>) -> Self {
-        let listed = nix::net::if_::if_nameindex();
-        let devices = listed
-            .iter()
-            .flatten()
-            .map(|device| (device.index(), device.name().to_string_lossy().into_owned()));
+        // Without names their numbers are shown.
+        let links = crate::devices::list().map(|listing| listing.links).unwrap_or_default();
+        let devices = links.into_iter().map(|link| (link.ifindex, link.name));
         Self { services, devices: devices.collect(), boot_ns: boot_ns() }
     }
 

@@ -83,6 +83,26 @@ impl<'net> Agent<'net> {
         Self { node: &network.node, pin_path, arguments, running: None }
     }
 
+    /// Prepares an agent in any namespace, which finds its devices and addresses unless `more` arguments name them.
+    /// Its pins are named `name`.
+    pub fn alone(node: &'net Namespace, name: &str, manifests: &Manifests, more: &[&str]) -> Self {
+        let pin_path = Path::new(PINS).join(name);
+        let usual = [
+            "run",
+            "--manifests",
+            &manifests.path().display().to_string(),
+            "--node-name",
+            NODE_NAME,
+            "--pin-path",
+            &pin_path.display().to_string(),
+            "--flows-max",
+            "65536",
+        ]
+        .map(str::to_owned);
+        let more = more.iter().map(|argument| (*argument).to_owned());
+        Self { node, pin_path, arguments: usual.into_iter().chain(more).collect(), running: None }
+    }
+
     /// Starts one and waits until it serves.
     pub fn start(network: &'net Network, manifests: &Manifests, mode: XdpMode) -> Result<Self> {
         let mut agent = Self::prepare(network, manifests, mode, &[]);

@@ -66,7 +66,7 @@ fn fabric_settings(fabric: &Namespace) -> Result<()> {
 }
 
 /// The node routes. Redirects would teach the client of a one-armed node to go round it.
-fn node_settings(node: &Namespace) -> Result<()> {
+pub(super) fn node_settings(node: &Namespace) -> Result<()> {
     node.sysctl("ipv4/ip_forward", "1")?;
     node.sysctl("ipv6/conf/all/forwarding", "1")?;
     for scope in ["all", "default", "eth0"] {
@@ -99,7 +99,12 @@ fn connect_directly(network: &Network, pod: &Namespace, device: &str) -> Result<
 /// Neither leaves checksums to offload: nothing would complete them in a frame that XDP sends on. Both poll
 /// (`gro on`): only then does a veth device accept frames that XDP sends by its other end. The kernel notes this for
 /// the other end only while the device is up.
-fn cable(left: &Namespace, left_device: &str, right: &Namespace, right_device: &str) -> Result<()> {
+pub(super) fn cable(
+    left: &Namespace,
+    left_device: &str,
+    right: &Namespace,
+    right_device: &str,
+) -> Result<()> {
     left.ip(&format!(
         "link add name {left_device} type veth peer name {right_device} netns {}",
         right.name()
@@ -115,7 +120,7 @@ fn cable(left: &Namespace, left_device: &str, right: &Namespace, right_device: &
 }
 
 /// Gives `device` addresses, with the prefix lengths of the test network.
-fn address(namespace: &Namespace, device: &str, addresses: &[&str]) -> Result<()> {
+pub(super) fn address(namespace: &Namespace, device: &str, addresses: &[&str]) -> Result<()> {
     for address in addresses {
         let (length, flags) = if address.contains(':') { ("/64", "nodad") } else { ("/24", "") };
         namespace
@@ -125,7 +130,7 @@ fn address(namespace: &Namespace, device: &str, addresses: &[&str]) -> Result<()
     Ok(())
 }
 
-fn default_routes(namespace: &Namespace, gateways: &[&str]) -> Result<()> {
+pub(super) fn default_routes(namespace: &Namespace, gateways: &[&str]) -> Result<()> {
     for gateway in gateways {
         namespace.ip(&format!("route add default via {gateway}"))?;
     }

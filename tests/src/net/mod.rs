@@ -4,6 +4,7 @@ mod addresses;
 mod lay;
 mod namespace;
 mod network;
+mod pair;
 mod pass;
 mod sweep;
 mod tool;
@@ -14,6 +15,7 @@ pub use addresses::{
 };
 pub use namespace::Namespace;
 pub use network::{Arms, BackendHost, Network};
-pub use pass::PassProgram;
+pub use pair::Pair;
+pub use pass::{PassProgram, add_filter};
 pub use sweep::{PINS, PREFIX, sweep, unique};
 pub use tool::{run, tool};

@@ -92,4 +92,16 @@ fn an_option_without_sense() {
     refused(&network, &ended, &["fast", "--xdp-mode"]);
     let ended = run_with(&network, &manifests, "--node-ip", "10.1.0");
     refused(&network, &ended, &["10.1.0", "--node-ip"]);
+    let ended = run_with(&network, &manifests, "--device", "eth0,a/b");
+    refused(&network, &ended, &["a/b", "--device"]);
+}
+
+#[test]
+fn source_ports_that_are_node_ports() {
+    let network = Network::lay(Arms::One).unwrap();
+    let manifests = Manifests::echo(&[]).unwrap();
+    let agent = Agent::prepare(&network, &manifests, XdpMode::Native, &["--snat-ports", "20000-30000"]);
+    let ended = run_to_end(&network.node, &agent.arguments()).unwrap();
+    refused(&network, &ended, &["20000-30000", "30000-32767", "--snat-ports", "--nodeport-range"]);
+    assert!(!agent.pin_path().exists(), "something was left behind");
 }
