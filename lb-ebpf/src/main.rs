@@ -18,6 +18,7 @@ use aya_ebpf::programs::{TcContext, XdpContext};
 use lb_ebpf::{Action, egress, ingress};
 
 use kernel::maps::{Tables, count};
+use kernel::sweep::sweep;
 use kernel::tc::{TcHost, TcPacket};
 use kernel::xdp::{XdpHost, XdpPacket, redirect};
 
@@ -61,6 +62,12 @@ pub fn weir_tc_egress(ctx: TcContext) -> i32 {
         // Egress only translates.
         Action::Drop | Action::Transmit | Action::Redirect | Action::Resolve | Action::Reject => TC_ACT_SHOT,
     }
+}
+
+/// Deletes expired entries of which the agent tells, and says how many; attached nowhere, run by `BPF_PROG_TEST_RUN`.
+#[classifier]
+pub fn weir_sweep(ctx: TcContext) -> i32 {
+    sweep(&ctx)
 }
 
 /// The licence that lets the kernel give these programs its GPL-only helpers.
