@@ -3,7 +3,7 @@
 use std::fs;
 
 use aya::maps::MapError;
-use aya::programs::{SchedClassifier, Xdp};
+use aya::programs::{ProgramFd, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use lb_common::SLOTS_PER_LINE;
 
@@ -20,6 +20,23 @@ pub struct Programs {
     pub(super) ebpf: Ebpf,
     /// Whether the maps were made by this load.
     pub new_maps: bool,
+}
+
+/// The program that deletes expired entries.
+const SWEEP: &str = "weir_sweep";
+
+impl Programs {
+    /// The program that deletes expired entries, for [`crate::sweep`].
+    ///
+    /// # Errors
+    ///
+    /// When this process has no room for another file.
+    pub fn sweep(&mut self) -> Result<ProgramFd, AttachError> {
+        let refused = |reason: String| AttachError::Other { what: format!("keep program {SWEEP}"), reason };
+        let program = program::<SchedClassifier>(&mut self.ebpf, SWEEP)?;
+        let fd = program.fd().map_err(|error| refused(error.to_string()))?;
+        fd.try_clone().map_err(|error| refused(error.to_string()))
+    }
 }
 
 /// Makes the maps, or takes those that are pinned, and loads the programs with them.
@@ -53,7 +70,7 @@ fn try_load(pins: &Pins, capacity: &Capacity) -> Result<Ebpf, AttachError> {
     let refused = |name: &str, error: aya::programs::ProgramError| {
         AttachError::Load(format!("{name}: {}", chain(&error)))
     };
-    for name in ["weir_tc_ingress", "weir_tc_egress"] {
+    for name in ["weir_tc_ingress", "weir_tc_egress", SWEEP] {
         program::<SchedClassifier>(&mut ebpf, name)?.load().map_err(|error| refused(name, error))?;
     }
     program::<Xdp>(&mut ebpf, "weir_xdp")?.load().map_err(|error| refused("weir_xdp", error))?;

@@ -20,9 +20,10 @@ use crate::maps::{Loaded, Pins, Tables, load};
 use crate::model::{Model, Prefix};
 use crate::plan::Node;
 use crate::source::{Directory, Problem, Severity, Watch};
+use crate::sweep::Sweeper;
 
 use super::settings::{PortRange, overlap, settings};
-use super::{NodeArgs, PinArgs, lock};
+use super::{NodeArgs, PinArgs, lock, monotonic_s};
 
 /// The directory is read again after this time even when nothing was seen to change.
 const REREAD: Duration = Duration::from_secs(30);
@@ -109,6 +110,7 @@ struct Agent {
     model: Model,
     tables: Tables,
     programmer: Programmer,
+    sweeper: Sweeper,
     node: Node,
     /// The latest pass was refused a write.
     refused: bool,
@@ -174,6 +176,7 @@ fn start(
         model: Model::default(),
         tables,
         programmer,
+        sweeper: Sweeper::open(pins, programs.sweep()?)?,
         node,
         refused: false,
         complete: false,
@@ -206,9 +209,13 @@ fn start(
 impl Agent {
     /// Follows changes until told to stop.
     fn follow(&mut self, wakes: &Receiver<Wake>) {
+        let mut read_at = Instant::now() + if self.refused { RETRY } else { REREAD };
         loop {
-            let wake = match wakes.recv_timeout(if self.refused { RETRY } else { REREAD }) {
+            self.sweep();
+            let next = read_at.min(self.sweeper.due());
+            let wake = match wakes.recv_timeout(next.saturating_duration_since(Instant::now())) {
                 Ok(wake) => wake,
+                Err(RecvTimeoutError::Timeout) if Instant::now() < read_at => continue,
                 Err(RecvTimeoutError::Timeout) => Wake::Manifests,
                 Err(RecvTimeoutError::Disconnected) => Wake::Stop,
             };
@@ -224,6 +231,14 @@ impl Agent {
                 let microseconds = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
                 info!(writes, microseconds, "programmed");
             }
+            read_at = Instant::now() + if self.refused { RETRY } else { REREAD };
+        }
+    }
+
+    /// Looks for expired entries, when it is time to.
+    fn sweep(&mut self) {
+        if Instant::now() >= self.sweeper.due() {
+            self.sweeper.step(monotonic_s(), self.programmer.state().ports());
         }
     }
 
