@@ -24,6 +24,7 @@ mod service;
 mod settings;
 mod source;
 mod stats;
+mod sweep;
 mod words;
 
 pub use address::Address;
@@ -40,6 +41,7 @@ pub use service::{NAME_BYTES, ServiceInfo, Text};
 pub use settings::{Settings, SettingsFlags};
 pub use source::{CLUSTER_SOURCES, SOURCE_SERVICE_BITS, SourceKey};
 pub use stats::ServiceStats;
+pub use sweep::{SWEEP_RECORDS_MAX, SweepHeader, SweepTable};
 
 /// IP protocol numbers, as the IP header carries them (IANA protocol numbers).
 pub mod protocol {

@@ -21,6 +21,7 @@ use lb_ebpf::{Action, egress, ingress};
 
 use kernel::maps::{Tables, count, scratch};
 use kernel::observe::{after, before, settle};
+use kernel::sweep::sweep;
 use kernel::tc::{TcHost, TcPacket, ifindex, is_tagged};
 use kernel::xdp::{XdpHost, XdpPacket, redirect};
 
@@ -94,6 +95,12 @@ pub fn weir_tc_egress(ctx: TcContext) -> i32 {
         // Egress only translates.
         Action::Drop | Action::Transmit | Action::Redirect | Action::Resolve | Action::Reject => TC_ACT_SHOT,
     }
+}
+
+/// Deletes expired entries of which the agent tells, and says how many; attached nowhere, run by `BPF_PROG_TEST_RUN`.
+#[classifier]
+pub fn weir_sweep(ctx: TcContext) -> i32 {
+    sweep(&ctx)
 }
 
 /// The licence that lets the kernel give these programs its GPL-only helpers.

@@ -1,6 +1,6 @@
 //! weir's agent. The modules follow the control path: [`source`], [`model`], [`plan`], [`layout`], [`diff`],
-//! [`apply`]; beside it [`maps`] and [`attach`] hold what is in the kernel, [`explain`] and [`trace`] say what becomes of
-//! packets, and [`command`] is the command line.
+//! [`apply`]; beside it [`maps`] and [`attach`] hold what is in the kernel, [`sweep`] deletes what expired there,
+//! [`explain`] and [`trace`] say what becomes of packets, and [`command`] is the command line.
 #![deny(unsafe_code)]
 
 pub mod apply;
@@ -14,4 +14,5 @@ pub mod maps;
 pub mod model;
 pub mod plan;
 pub mod source;
+pub mod sweep;
 pub mod trace;

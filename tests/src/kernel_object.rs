@@ -106,6 +106,11 @@ impl KernelObject {
         Ok(Array::try_from(self.map(name)?)?)
     }
 
+    /// Where a map is pinned.
+    pub fn pin(&self, name: &str) -> PathBuf {
+        self.pins.join(name)
+    }
+
     /// Packets that left by an outcome, of all CPUs.
     pub fn count(&mut self, outcome: Outcome) -> Result<u64> {
         let counters = PerCpuArray::<_, u64>::try_from(self.map("COUNTERS")?)?;

@@ -45,10 +45,10 @@ static BACKENDS6: Array<Backend<[u8; 16]>, BACKENDS, { BPF_F_MMAPABLE as usize }
 /// 5-tuple to what it becomes. Written by the programs. Two CPUs may write one entry: each writes the whole of it
 /// by an update, or its age and state, which any of the two may set last.
 #[btf_map(pin_by_name)]
-static FLOWS4: LruHashMap<FlowKey<[u8; 4]>, Flow<[u8; 4]>, FLOWS> = LruHashMap::new();
+pub(crate) static FLOWS4: LruHashMap<FlowKey<[u8; 4]>, Flow<[u8; 4]>, FLOWS> = LruHashMap::new();
 /// As `FLOWS4`.
 #[btf_map(pin_by_name)]
-static FLOWS6: LruHashMap<FlowKey<[u8; 16]>, Flow<[u8; 16]>, FLOWS> = LruHashMap::new();
+pub(crate) static FLOWS6: LruHashMap<FlowKey<[u8; 16]>, Flow<[u8; 16]>, FLOWS> = LruHashMap::new();
 
 /// Service id to its names. Written and read by the agent only; the map is where it finds its ids again.
 #[btf_map(pin_by_name)]
@@ -70,10 +70,10 @@ static FILTER: Array<u64, { FILTER_WORDS as usize }, { BPF_F_MMAPABLE as usize }
 
 /// Client and service to the backend that it got. Written by the programs, the whole entry by one update.
 #[btf_map(pin_by_name)]
-static AFFINITY4: LruHashMap<AffinityKey<[u8; 4]>, Affinity, AFFINITY> = LruHashMap::new();
+pub(crate) static AFFINITY4: LruHashMap<AffinityKey<[u8; 4]>, Affinity, AFFINITY> = LruHashMap::new();
 /// As `AFFINITY4`.
 #[btf_map(pin_by_name)]
-static AFFINITY6: LruHashMap<AffinityKey<[u8; 16]>, Affinity, AFFINITY> = LruHashMap::new();
+pub(crate) static AFFINITY6: LruHashMap<AffinityKey<[u8; 16]>, Affinity, AFFINITY> = LruHashMap::new();
 
 /// Prefixes that a Service allows, and those of the cluster's pods. Written by the agent, before a frontend asks for
 /// them.

@@ -3,7 +3,7 @@
 use std::fs;
 
 use aya::maps::MapError;
-use aya::programs::{ProgramType, SchedClassifier, Xdp};
+use aya::programs::{ProgramFd, ProgramType, SchedClassifier, Xdp};
 use aya::sys::{BpfHelper, is_helper_supported};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 use lb_common::SLOTS_PER_LINE;
@@ -32,6 +32,23 @@ pub struct Wants {
     pub xdp: bool,
     /// Those for devices that lead to workloads.
     pub workloads: bool,
+}
+
+/// The program that deletes expired entries.
+const SWEEP: &str = "weir_sweep";
+
+impl Programs {
+    /// The program that deletes expired entries, for [`crate::sweep`].
+    ///
+    /// # Errors
+    ///
+    /// When this process has no room for another file.
+    pub fn sweep(&mut self) -> Result<ProgramFd, AttachError> {
+        let refused = |reason: String| AttachError::Other { what: format!("keep program {SWEEP}"), reason };
+        let program = program::<SchedClassifier>(&mut self.ebpf, SWEEP)?;
+        let fd = program.fd().map_err(|error| refused(error.to_string()))?;
+        fd.try_clone().map_err(|error| refused(error.to_string()))
+    }
 }
 
 /// Makes the maps, or takes those that are pinned, and loads the programs with them.
@@ -67,7 +84,7 @@ fn try_load(pins: &Pins, capacity: &Capacity, wants: Wants) -> Result<(Ebpf, Opt
         AttachError::Load(format!("{name}: {}", chain(&error)))
     };
     let workload = wants.workloads.then_some("weir_tc_workload");
-    for name in ["weir_tc_ingress", "weir_tc_egress"].into_iter().chain(workload) {
+    for name in ["weir_tc_ingress", "weir_tc_egress", SWEEP].into_iter().chain(workload) {
         program::<SchedClassifier>(&mut ebpf, name)?.load().map_err(|error| refused(name, error))?;
     }
     if !wants.xdp {

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use lb_common::{BackendState, Frontend, ServiceStats};
-use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 use crate::layout::{FrontendId, PortLayout};
@@ -13,8 +12,8 @@ use crate::maps::{BackendView, FlowView, Pins, Snapshot};
 use crate::model::Protocol;
 use crate::plan::PortKey;
 
-use super::PinArgs;
 use super::output::{flag_names, flow_state, percent, print_json, print_table, share};
+use super::{PinArgs, monotonic_s};
 
 /// What to print.
 #[derive(Debug, Subcommand)]
@@ -62,8 +61,7 @@ pub(super) fn run(command: &GetCommand) -> anyhow::Result<()> {
 }
 
 fn read_flows(snapshot: &Snapshot, pins: &Pins) -> anyhow::Result<Vec<FlowView>> {
-    let now = u32::try_from(clock_gettime(ClockId::Monotonic).tv_sec).unwrap_or(u32::MAX);
-    let mut flows = snapshot.flows(pins, now)?;
+    let mut flows = snapshot.flows(pins, monotonic_s())?;
     flows.sort_by_key(|flow| (flow.from, flow.protocol));
     Ok(flows)
 }

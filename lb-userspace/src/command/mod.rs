@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::maps::Pins;
 use crate::model::Prefix;
@@ -104,6 +105,11 @@ impl NodeArgs {
             },
         }
     }
+}
+
+/// Seconds since boot, by the clock of the programs.
+fn monotonic_s() -> u32 {
+    u32::try_from(clock_gettime(ClockId::Monotonic).tv_sec).unwrap_or(u32::MAX)
 }
 
 /// Keeps other agents away from a pin path while it is held.

@@ -19,11 +19,12 @@ use crate::maps::{Loaded, MapsError, Pins, Tables, load};
 use crate::model::{Model, Prefix};
 use crate::plan::Node;
 use crate::source::{Directory, Problem, Severity, Watch};
+use crate::sweep::Sweeper;
 
 use super::devices::{DeviceArgs, Devices, View, Watcher, tell_addresses};
 use super::ports::PortUse;
 use super::settings::{PortRange, settings};
-use super::{NodeArgs, PinArgs, lock, sysctls};
+use super::{NodeArgs, PinArgs, lock, monotonic_s, sysctls};
 
 /// Manifests and devices are looked at again after this time even when nothing was seen to change.
 const REREAD: Duration = Duration::from_secs(30);
@@ -111,6 +112,7 @@ struct Agent {
     model: Model,
     tables: Tables,
     programmer: Programmer,
+    sweeper: Sweeper,
     node: Node,
     watcher: Watcher,
     devices: Devices,
@@ -175,7 +177,7 @@ fn start(
     node: Node,
 ) -> anyhow::Result<Agent> {
     let began = Instant::now();
-    let programs = load_programs(pins, &args.sizes.capacity(), args.devices.wants())?;
+    let mut programs = load_programs(pins, &args.sizes.capacity(), args.devices.wants())?;
     let mut tables = Tables::open(pins)?;
     let settings_writes = write_settings(&mut tables, &node, args.snat_ports, args.answer_echo)?;
     for problem in node.problems() {
@@ -189,6 +191,7 @@ fn start(
         model: Model::default(),
         tables,
         programmer,
+        sweeper: Sweeper::open(pins, programs.sweep()?)?,
         node,
         watcher,
         devices: Devices::new(Attacher::new(programs, args.devices.modes(), pins)?),
@@ -219,9 +222,13 @@ fn start(
 impl Agent {
     /// Follows changes until told to stop.
     fn follow(&mut self, wakes: &Receiver<Wake>) {
+        let mut read_at = Instant::now() + if self.refused { RETRY } else { REREAD };
         loop {
-            let wake = match wakes.recv_timeout(if self.refused { RETRY } else { REREAD }) {
+            self.sweep();
+            let next = read_at.min(self.sweeper.due());
+            let wake = match wakes.recv_timeout(next.saturating_duration_since(Instant::now())) {
                 Ok(wake) => wake,
+                Err(RecvTimeoutError::Timeout) if Instant::now() < read_at => continue,
                 Err(RecvTimeoutError::Timeout) => Wake::Timer,
                 Err(RecvTimeoutError::Disconnected) => Wake::Stop,
             };
@@ -247,6 +254,17 @@ impl Agent {
             {
                 error!("{error}");
             }
+            // Other wakes do not put off what the clock is for.
+            if timer || self.refused {
+                read_at = Instant::now() + if self.refused { RETRY } else { REREAD };
+            }
+        }
+    }
+
+    /// Looks for expired entries, when it is time to.
+    fn sweep(&mut self) {
+        if Instant::now() >= self.sweeper.due() {
+            self.sweeper.step(monotonic_s(), self.programmer.state().ports());
         }
     }
 

@@ -86,8 +86,9 @@ impl Change {
     pub(super) const fn phase(&self) -> u8 {
         match self {
             Self::DropFrontend(_) => 0,
-            Self::PutService { .. } => 1,
-            Self::ClearStats(_) => 2,
+            // Before the names: where these are written, nothing says any more that the figures are another's.
+            Self::ClearStats(_) => 1,
+            Self::PutService { .. } => 2,
             Self::PutSource(_) => 3,
             Self::PutBackend(_) => 4,
             Self::PutSlots { .. } => 5,

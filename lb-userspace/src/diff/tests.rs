@@ -112,7 +112,10 @@ impl Writer for Checked {
         self.writes += 1;
         match change {
             Change::DropFrontend(id) => drop(self.frontends.remove(id)),
-            Change::PutService { id, key, .. } => drop(self.services.insert(*id, key.to_string())),
+            Change::PutService { id, key, .. } => {
+                assert!(self.cleared.contains(id), "service {id} has the figures of another");
+                self.services.insert(*id, key.to_string());
+            }
             Change::PutBackend(entry) => {
                 let family = IpFamily::of(entry.at.ip());
                 if let Some(before) = self.backends.insert((family, entry.id), *entry) {

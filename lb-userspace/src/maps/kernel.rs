@@ -316,13 +316,22 @@ pub(super) fn socket_address<A: Into<IpAddr>>(address: A, port: [u8; 2]) -> Sock
     SocketAddr::new(address.into(), u16::from_be_bytes(port))
 }
 
+/// Opens a pinned map of any kind.
+///
+/// # Errors
+///
+/// When it is missing.
+pub fn open_data(pins: &Pins, name: &str) -> Result<MapData, MapsError> {
+    let path = pins.map(name);
+    MapData::from_pin(&path).map_err(|source| MapsError::Open { path, source })
+}
+
 pub(crate) fn open<M>(
     pins: &Pins,
     name: &'static str,
     typed: impl FnOnce(Map) -> Result<M, MapError>,
 ) -> Result<(M, u32), MapsError> {
-    let path = pins.map(name);
-    let data = MapData::from_pin(&path).map_err(|source| MapsError::Open { path: path.clone(), source })?;
+    let data = open_data(pins, name)?;
     let size = data.info().map_err(|source| MapsError::Read { name, source })?.max_entries();
     let map = Map::from_map_data(data).map_err(|source| MapsError::Kind { name, source })?;
     Ok((typed(map).map_err(|source| MapsError::Kind { name, source })?, size))
@@ -335,8 +344,7 @@ fn share<T: Pod>(
     parts: u32,
     writable: bool,
 ) -> Result<(MappedArray<T>, u32), MapsError> {
-    let path = pins.map(name);
-    let data = MapData::from_pin(&path).map_err(|source| MapsError::Open { path: path.clone(), source })?;
+    let data = open_data(pins, name)?;
     let info = data.info().map_err(|source| MapsError::Read { name, source })?;
     let length = info.max_entries().saturating_mul(parts);
     let mapped = MappedArray::new(data.fd().as_fd(), length, writable)

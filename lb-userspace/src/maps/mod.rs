@@ -2,6 +2,8 @@
 
 #[expect(unsafe_code, reason = "edge file: memory shared with the kernel")]
 mod arena;
+#[expect(unsafe_code, reason = "edge file: system calls")]
+mod bpf;
 mod entries;
 mod kernel;
 mod load;
@@ -10,8 +12,9 @@ mod sources;
 mod stats;
 
 pub use arena::MappedArray;
+pub use bpf::{Cursor, Entries, run_program};
 pub use entries::{BackendView, FlowView, Snapshot};
-pub use kernel::{MapsError, Tables};
+pub use kernel::{MapsError, Tables, open_data};
 pub(crate) use kernel::{open, port_key};
 pub use load::{Loaded, load};
 pub use pins::Pins;

@@ -146,13 +146,15 @@ fn sctp(node_port: u16, targets: &[u16]) -> (Vec<String>, Vec<String>, Vec<Strin
 
 #[test]
 fn sctp_is_served_where_the_port_stays() {
-    let (cluster_ip, node_port) = ("10.96.0.1:80", "192.0.2.1:30080");
-    let cases: [(u16, &[u16], &[&str], &[&str], &[&str]); 5] = [
-        (80, &[80], &[cluster_ip, "192.0.2.1:80"], &["10.0.0.1:80"], &[]),
-        (30080, &[80], &[cluster_ip], &["10.0.0.1:80"], &[node_port]),
-        (30080, &[80, 90], &[cluster_ip], &["10.0.0.1:80"], &[node_port, "port 90"]),
-        (30080, &[30080], &[node_port], &["10.0.0.1:30080"], &[cluster_ip]),
-        (30080, &[90], &[cluster_ip], &[], &[node_port, "port 90"]),
+    const CLUSTER_IP: &str = "10.96.0.1:80";
+    const NODE_PORT: &str = "192.0.2.1:30080";
+    type Texts = &'static [&'static str];
+    let cases: [(u16, &[u16], Texts, Texts, Texts); 5] = [
+        (80, &[80], &[CLUSTER_IP, "192.0.2.1:80"], &["10.0.0.1:80"], &[]),
+        (30080, &[80], &[CLUSTER_IP], &["10.0.0.1:80"], &[NODE_PORT]),
+        (30080, &[80, 90], &[CLUSTER_IP], &["10.0.0.1:80"], &[NODE_PORT, "port 90"]),
+        (30080, &[30080], &[NODE_PORT], &["10.0.0.1:30080"], &[CLUSTER_IP]),
+        (30080, &[90], &[CLUSTER_IP], &[], &[NODE_PORT, "port 90"]),
     ];
     for (number, targets, frontends, endpoints, left_out) in cases {
         let (found_frontends, found_endpoints, problems) = sctp(number, targets);
