@@ -53,3 +53,13 @@ fn generic_1500() {
 fn generic_9000() {
     every_byte_arrives("generic", 9000);
 }
+
+#[test]
+fn tc_alone_1500() {
+    every_byte_arrives("off", 1500);
+}
+
+#[test]
+fn tc_alone_9000() {
+    every_byte_arrives("off", 9000);
+}
