@@ -15,7 +15,10 @@ use aya_ebpf::btf_maps::{Array, ProgramArray};
 use aya_ebpf::helpers::bpf_xdp_store_bytes;
 use aya_ebpf::macros::{btf_map, xdp};
 use aya_ebpf::programs::XdpContext;
-use lb_common::bench::{FRAME_BYTES, HOST_OFFSET4, HOST_OFFSET6, PORT_OFFSET4, PORT_OFFSET6, Template};
+use lb_common::bench::{
+    FRAME_BYTES4, FRAME_BYTES6, HOST_OFFSET4, HOST_OFFSET6, PORT_OFFSET4, PORT_OFFSET6, Template,
+    VIP_OFFSET4, vip4,
+};
 
 /// What every run starts from. Written by the benchmark before a run, and by the wrapper, on one CPU, during it.
 #[btf_map]
@@ -25,7 +28,7 @@ static TEMPLATE: Array<Template, 1> = Array::new();
 #[btf_map]
 static MEASURED: ProgramArray<1> = ProgramArray::new();
 
-/// Restores the packet with the next flow's address and port, and goes on to the measured program.
+/// Restores the packet with the next flow's addresses and port, and goes on to the measured program.
 #[xdp(frags)]
 pub fn weir_bench(ctx: XdpContext) -> u32 {
     let Some(template) = TEMPLATE.get_ptr_mut(0) else { return xdp_action::XDP_ABORTED };
@@ -41,9 +44,21 @@ pub fn weir_bench(ctx: XdpContext) -> u32 {
             place.copy_from_slice(&bytes);
         }
     }
+    if template.vips != 0
+        && let Some(place) = template.frame.get_mut(VIP_OFFSET4..VIP_OFFSET4 + 4)
+    {
+        place.copy_from_slice(&vip4(template.vip_first + flow % template.vips));
+    }
     let frame = template.frame.as_mut_ptr().cast::<c_void>();
-    // SAFETY: the frame has that many bytes, and the packet's bounds are the helper's to check.
-    if unsafe { bpf_xdp_store_bytes(ctx.as_ptr().cast(), 0, frame, FRAME_BYTES as u32) } != 0 {
+    // Two calls with a constant length each, for which the helper's bounds are checked once, by the verifier.
+    let stored = if template.ipv6 == 0 {
+        // SAFETY: the frame has that many bytes, and the packet's bounds are the helper's to check.
+        unsafe { bpf_xdp_store_bytes(ctx.as_ptr().cast(), 0, frame, FRAME_BYTES4 as u32) }
+    } else {
+        // SAFETY: as above.
+        unsafe { bpf_xdp_store_bytes(ctx.as_ptr().cast(), 0, frame, FRAME_BYTES6 as u32) }
+    };
+    if stored != 0 {
         return xdp_action::XDP_ABORTED;
     }
     // SAFETY: nothing here needs to be dropped.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
@@ -9,7 +10,8 @@ use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
 use aya::programs::{ProgramInfo, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
 use lb_common::{
-    Backend, Device, DeviceFlags, FilterBit, Frontend, FrontendKey, Outcome, SLOTS_PER_LINE, SlotLine,
+    Backend, Device, DeviceFlags, FilterBit, Frontend, FrontendKey, Outcome, SLOTS_PER_LINE, Settings,
+    SlotLine, maps,
 };
 use lb_ebpf::Family;
 use lb_ebpf::memory::{MemoryMaps, Tables};
@@ -38,7 +40,7 @@ pub struct Sizes {
     pub slots: u32,
     /// Entries of each flow table.
     pub flows: u32,
-    /// Backends of each family.
+    /// Backends of each family; where that is more than the default of frontends or Services, these too.
     pub backends: u32,
 }
 
@@ -56,6 +58,13 @@ impl KernelObject {
             .map_max_entries("SLOTS", sizes.slots.div_ceil(SLOTS_PER_LINE));
         for (flows, backends) in [("FLOWS4", "BACKENDS4"), ("FLOWS6", "BACKENDS6")] {
             loader.map_max_entries(flows, sizes.flows).map_max_entries(backends, sizes.backends);
+        }
+        for (name, default) in [
+            ("FRONTENDS4", maps::FRONTENDS),
+            ("FRONTENDS6", maps::FRONTENDS),
+            ("SERVICE_STATS", maps::SERVICES),
+        ] {
+            loader.map_max_entries(name, default.max(sizes.backends));
         }
         let loaded = bytes("weir.bpf.o").and_then(|object| Ok(loader.load(&object)?));
         match loaded {
@@ -96,6 +105,21 @@ impl KernelObject {
         Ok(loaded.collect())
     }
 
+    /// Bytes that the kernel says each map takes (`memlock` in `/proc/self/fdinfo`), by name.
+    pub fn memory(&self) -> Result<BTreeMap<String, u64>> {
+        let mut bytes = BTreeMap::new();
+        for entry in fs::read_dir(&self.pins)? {
+            let entry = entry?;
+            let map = MapData::from_pin(entry.path())?;
+            let path = format!("/proc/self/fdinfo/{}", map.fd().as_fd().as_raw_fd());
+            let text = fs::read_to_string(path)?;
+            let memlock = text.lines().find_map(|line| line.strip_prefix("memlock:")?.trim().parse().ok());
+            let name = entry.file_name().to_string_lossy().into_owned();
+            bytes.insert(name, memlock.context("a map without memlock")?);
+        }
+        Ok(bytes)
+    }
+
     /// A hash map by name.
     pub fn hash<K: Pod, V: Pod>(&mut self, name: &str) -> Result<HashMap<&mut MapData, K, V>> {
         Ok(HashMap::try_from(self.map(name)?)?)
@@ -130,18 +154,19 @@ impl KernelObject {
     }
 
     /// Writes all that the agent would.
-    pub fn fill(&mut self, maps: &MemoryMaps) -> Result<()> {
+    pub fn fill(&mut self, memory: &MemoryMaps) -> Result<()> {
         let mut words = BTreeMap::new();
         // Bits before frontends, in the agent's order.
-        for bit in filter_bits(&maps.v4).chain(filter_bits(&maps.v6)) {
+        let settings = memory.settings.unwrap_or_default();
+        for bit in filter_bits(&memory.v4, settings).chain(filter_bits(&memory.v6, settings)) {
             *words.entry(bit.word).or_default() |= bit.mask;
         }
         let mut filter = self.array::<u64>("FILTER")?;
         words.iter().try_for_each(|(word, bits)| filter.set(*word, bits, 0))?;
-        self.fill_family("FRONTENDS4", "BACKENDS4", &maps.v4)?;
-        self.fill_family("FRONTENDS6", "BACKENDS6", &maps.v6)?;
+        self.fill_family("FRONTENDS4", "BACKENDS4", &memory.v4)?;
+        self.fill_family("FRONTENDS6", "BACKENDS6", &memory.v6)?;
         let mut slots = self.array::<SlotLine>("SLOTS")?;
-        for (index, chunk) in maps.slots.chunks(SLOTS_PER_LINE as usize).enumerate() {
+        for (index, chunk) in memory.slots.chunks(SLOTS_PER_LINE as usize).enumerate() {
             let mut line = SlotLine { backends: [0; SLOTS_PER_LINE as usize] };
             line.backends.iter_mut().zip(chunk).for_each(|(slot, backend)| *slot = *backend);
             slots.set(index as u32, &line, 0)?;
@@ -150,7 +175,7 @@ impl KernelObject {
         for ifindex in [INGRESS, OTHER] {
             devices.set(ifindex, &Device { flags: DeviceFlags::XDP_SENDS, mac: SOURCE }, 0)?;
         }
-        if let Some(settings) = maps.settings {
+        if let Some(settings) = memory.settings {
             self.array("SETTINGS")?.set(0, &settings, 0)?;
         }
         Ok(())
@@ -185,10 +210,15 @@ impl Drop for KernelObject {
     }
 }
 
-/// The bits of all frontends: nothing says here which address is the node's own, so each has both.
-fn filter_bits<F: Family>(tables: &Tables<F>) -> impl Iterator<Item = FilterBit> {
-    tables.frontends.keys().flat_map(|key| {
-        [FilterBit::of_address(&key.address), FilterBit::of_port(&key.address, key.port, key.protocol)]
+/// The bits of all frontends: one of the port at the node's own address, which serves others too, and of the address
+/// elsewhere.
+fn filter_bits<F: Family>(tables: &Tables<F>, settings: Settings) -> impl Iterator<Item = FilterBit> {
+    tables.frontends.keys().map(move |key| {
+        if key.address == F::snat(&settings) {
+            FilterBit::of_port(&key.address, key.port, key.protocol)
+        } else {
+            FilterBit::of_address(&key.address)
+        }
     })
 }
 

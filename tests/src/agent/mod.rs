@@ -1,5 +1,7 @@
 //! The program under test: weir, run inside the node's namespace.
 
+mod counters;
+mod line;
 mod log;
 mod program;
 

@@ -1,13 +1,15 @@
-//! Measures the data path: `cargo xtask bench [--quick] [--json] [--only NAME[/FAMILY[/PROTOCOL[/FLOWS]]]]`. Needs root.
+//! Measures the data path: `cargo xtask bench [--quick] [--json] [--only PATH]`. Needs root.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use serde_json::Value;
-use tests::bench::{Case, cases, json, line, measure, title};
+use tests::bench::{Only, Plan, Report, Through, cases, measure, memory, service_cases};
 use tests::kernel_network::lay;
+
+const USAGE: &str = "there are --quick, --json and --only PATH, with a path of NAME[/FAMILY[/PROTOCOL[/FLOWS]]] (a name of the \
+                     first table), services[/NAME[/one|all[/SERVICES]]], transfer[/MTU[/WAY]], connections[/WAY] or memory";
 
 fn main() -> ExitCode {
     match run() {
@@ -20,49 +22,51 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    let (mut quick, mut as_json, mut only) = (false, false, None);
+    let (mut quick, mut as_json, mut only) = (false, false, Only::default());
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--quick" => quick = true,
             "--json" => as_json = true,
             "--only" => {
-                only = Some(arguments.next().context("--only needs a name of the table's first column")?);
+                only =
+                    Only::path(&arguments.next().with_context(|| format!("--only needs a path; {USAGE}"))?);
             }
-            other => bail!(
-                "unknown argument {other}; there are --quick, --json and --only NAME[/FAMILY[/PROTOCOL[/FLOWS]]]"
-            ),
+            other => bail!("unknown argument {other}; {USAGE}"),
         }
     }
-    let wanted = |case: &Case| only.as_deref().is_none_or(|path| case.is_below(path));
-    let cases: Vec<_> = cases(quick).into_iter().filter(wanted).collect();
     if !rustix::process::geteuid().is_root() {
         bail!("loading BPF programs needs root: sudo -E env PATH=$PATH cargo xtask bench");
     }
-    let namespace = lay()?;
-    namespace.within(|| {
-        stay_on_one_cpu()?;
-        print_all(&cases, as_json)
-    })?
-}
-
-fn print_all(cases: &[Case], as_json: bool) -> Result<()> {
-    let mut results = Vec::new();
-    if !as_json {
-        println!("{}", title());
-    }
-    for case in cases {
-        let result = measure(case)?;
-        if as_json {
-            results.push(json(case, &result));
-        } else {
-            println!("{}", line(case, &result));
+    let mut report = Report::new(as_json);
+    packets(quick, &only, &mut report)?;
+    for through in Through::all(quick).into_iter().filter(|through| through.is_wanted(&only)) {
+        for figure in through.measure(Plan::new(quick), &only)? {
+            report.through(through, &figure);
         }
     }
-    if as_json {
-        println!("{:#}", Value::from(results));
+    if only.wants(&["memory"]) {
+        report.memory(&memory()?);
     }
+    only.check(!report.is_empty())?;
+    report.end();
     Ok(())
+}
+
+/// Nanoseconds per packet.
+fn packets(quick: bool, only: &Only, report: &mut Report) -> Result<()> {
+    let mut wanted = [cases(quick), service_cases(quick)].concat();
+    wanted.retain(|case| only.wants(&case.columns()));
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    lay()?.within(|| {
+        stay_on_one_cpu()?;
+        for case in &wanted {
+            report.packets(case, &measure(case, quick)?);
+        }
+        Ok(())
+    })?
 }
 
 /// Caches and per-CPU elements stay the same from round to round.

@@ -1,10 +1,13 @@
 //! Servers that say who they are, clients that ask them, and what the answers add up to.
 
+mod bulk;
 mod client;
 mod continuous;
 mod server;
+mod stream;
 mod tally;
 
+pub use bulk::{BulkServer, Direction, STALL_MAX, connection_rate, rate, transfer};
 pub use client::{Answer, Connection, Datagrams, TIMEOUT, ask};
 pub use continuous::{Continuous, Record};
 pub use server::Server;
