@@ -23,10 +23,11 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Whether replies to translated flows may come to this port, host byte order.
+    /// Whether replies to translated flows may come to this port, host byte order. SCTP keeps the client's.
     #[inline(always)]
-    pub const fn is_reply_port(&self, port: u16) -> bool {
-        (port >= self.snat_port_first && port <= self.snat_port_last)
+    pub const fn is_reply_port(&self, port: u16, protocol: u8) -> bool {
+        protocol == crate::protocol::SCTP
+            || (port >= self.snat_port_first && port <= self.snat_port_last)
             || (port >= self.earlier_port_first && port <= self.earlier_port_last)
     }
 }

@@ -23,17 +23,22 @@ where
     M: Maps<F>,
     H: Host<F>,
 {
-    let Work { parsed, flow, .. } = work;
-    match maps.flow(&parsed.key) {
-        Some(entry) => *flow = *entry,
-        None => return false,
-    }
-    if flow.flags & FlowFlags::FORWARD != 0 && !continues(parsed, flow, maps) {
+    let Work { parsed, flow, has_entry, .. } = work;
+    let Some(entry) = maps.flow(&parsed.key) else {
+        *has_entry = 0;
+        return false;
+    };
+    *has_entry = 1;
+    // From the entry and not from the copy, which for the processor is still under way.
+    let (flags, state, seen) = (entry.flags, FlowState::from_u8(entry.state), entry.tick);
+    *flow = *entry;
+    if flags & FlowFlags::FORWARD != 0 && !continues(parsed, flow, state, maps) {
         return false;
     }
-    let state = next_state(flow, parsed).to_u8();
+    let before = state.to_u8();
+    let state = next_state(state, flags, parsed).to_u8();
     let tick = host.tick();
-    if flow.tick == tick && flow.state == state {
+    if seen == tick && before == state {
         return true;
     }
     let now_s = host.now_s();
@@ -82,11 +87,16 @@ fn unconfirmed<A: Address>(key: &FlowKey<A>, flow: &Flow<A>) -> bool {
 
 /// Whether a packet from the client belongs to the flow that its 5-tuple names.
 #[inline(always)]
-fn continues<F: Family, M: Maps<F>>(parsed: &Parsed<F>, flow: &Flow<F::Address>, maps: &mut M) -> bool {
+fn continues<F: Family, M: Maps<F>>(
+    parsed: &Parsed<F>,
+    flow: &Flow<F::Address>,
+    state: FlowState,
+    maps: &mut M,
+) -> bool {
     if parsed.key.protocol == protocol::UDP {
         live(flow, maps).is_some()
     } else if parsed.opens() {
-        flow.state == FlowState::New.to_u8() && live(flow, maps) == Some(BackendState::Active)
+        state == FlowState::New && live(flow, maps) == Some(BackendState::Active)
     } else {
         true
     }
@@ -102,9 +112,8 @@ fn live<F: Family, M: Maps<F>>(flow: &Flow<F::Address>, maps: &mut M) -> Option<
 /// The state after this packet. TCP is open when the client confirms, which is when both sides know of it; UDP is
 /// answered when the backend answers.
 #[inline(always)]
-fn next_state<F: Family>(flow: &Flow<F::Address>, parsed: &Parsed<F>) -> FlowState {
-    let forward = flow.flags & FlowFlags::FORWARD != 0;
-    let state = FlowState::from_u8(flow.state);
+fn next_state<F: Family>(state: FlowState, flags: u8, parsed: &Parsed<F>) -> FlowState {
+    let forward = flags & FlowFlags::FORWARD != 0;
     // Only the first fragment of a segment says what it does.
     if parsed.part.is_later() {
         return state;

@@ -26,7 +26,7 @@ where
     H: Host<F>,
 {
     let settings = maps.settings().ok_or(Outcome::NoSourceAddress)?;
-    let Work { parsed, flow, backend_id, backend } = work;
+    let Work { parsed, flow, has_entry, backend_id, backend } = work;
     let keeps = (backend.is_local() || host.inside()) && backend.address != parsed.key.source;
     // Field by field: a whole value would be on the stack twice.
     flow.source = if keeps { parsed.key.source } else { F::snat(&settings) };
@@ -53,11 +53,15 @@ where
     }
     // The client's port as it is, unless another flow already looks like this one.
     if (keeps || fixed) && claim::<F, M>(&parsed.key, flow, maps) {
-        return finish::<F, M>(&parsed.key, flow, maps);
+        return finish::<F, M>(&parsed.key, flow, *has_entry != 0, maps);
     }
     if fixed {
         let seized = seize::<F, M>(&parsed.key, flow, maps) && insert::<F, M>(&parsed.key, flow, maps);
-        return if seized { finish::<F, M>(&parsed.key, flow, maps) } else { Err(Outcome::PortsExhausted) };
+        return if seized {
+            finish::<F, M>(&parsed.key, flow, *has_entry != 0, maps)
+        } else {
+            Err(Outcome::PortsExhausted)
+        };
     }
     let first = settings.snat_port_first;
     let ports = u32::from(settings.snat_port_last.saturating_sub(first)) + 1;
@@ -70,28 +74,32 @@ where
     for probe in 0..PROBES {
         flow.source_port = port(probe);
         if claim::<F, M>(&parsed.key, flow, maps) {
-            return finish::<F, M>(&parsed.key, flow, maps);
+            return finish::<F, M>(&parsed.key, flow, *has_entry != 0, maps);
         }
     }
     // None is free: one whose flow is over, or can do without it.
     for probe in 0..PROBES {
         flow.source_port = port(probe);
         if seize::<F, M>(&parsed.key, flow, maps) && insert::<F, M>(&parsed.key, flow, maps) {
-            return finish::<F, M>(&parsed.key, flow, maps);
+            return finish::<F, M>(&parsed.key, flow, *has_entry != 0, maps);
         }
     }
     Err(Outcome::PortsExhausted)
 }
 
-/// Writes the forward direction.
+/// Writes the forward direction; `replaces` says whether the packet had an entry before.
 #[inline(always)]
 fn finish<F: Family, M: Maps<F>>(
     key: &FlowKey<F::Address>,
     flow: &Flow<F::Address>,
+    replaces: bool,
     maps: &mut M,
 ) -> Result<(), Outcome> {
-    retire::<F, M>(key, flow, maps);
-    if !maps.remember(key, flow, false) {
+    if replaces {
+        retire::<F, M>(key, flow, maps);
+    }
+    // Looked up at once, as in `insert`.
+    if !maps.remember(key, flow, false) || maps.flow(key).is_none() {
         return Err(Outcome::FlowTableFull);
     }
     maps.account_new(flow.service);
@@ -118,11 +126,13 @@ fn claim<F: Family, M: Maps<F>>(key: &FlowKey<F::Address>, flow: &Flow<F::Addres
     insert::<F, M>(key, flow, maps) || reclaim::<F, M>(key, flow, maps)
 }
 
-/// Writes the reply direction, if nobody has its 5-tuple. Not inlined, for its stack; and short, because the verifier
+/// Writes the reply direction, if nobody has its 5-tuple. A look-up marks the entry as used: a full LRU table evicts first
+/// what was written and never looked up, and would give up this half for the other one. Not inlined, for its stack; and short, because the verifier
 /// walks it anew for each port that is tried.
 #[inline(never)]
 fn insert<F: Family, M: Maps<F>>(key: &FlowKey<F::Address>, flow: &Flow<F::Address>, maps: &mut M) -> bool {
-    maps.remember(&key.opposite_key(flow), &key.opposite_flow(flow), true)
+    let reply_key = key.opposite_key(flow);
+    maps.remember(&reply_key, &key.opposite_flow(flow), true) && maps.flow(&reply_key).is_some()
 }
 
 /// Takes the reply's entry over when it is this very flow's, of which the other half was lost. Not inlined, as above.

@@ -15,6 +15,8 @@ pub(crate) struct Work<F: Family> {
     pub(crate) parsed: Parsed<F>,
     /// What packets of its flow become.
     pub(crate) flow: Flow<F::Address>,
+    /// Whether the flow table had an entry for the packet, valid or not.
+    pub(crate) has_entry: u32,
     /// Id of the selected backend.
     pub(crate) backend_id: u32,
     /// The selected backend.
@@ -23,8 +25,13 @@ pub(crate) struct Work<F: Family> {
 
 impl<F: Family> Work<F> {
     /// No work yet.
-    pub(crate) const EMPTY: Self =
-        Self { parsed: Parsed::EMPTY, flow: Flow::EMPTY, backend_id: 0, backend: Backend::FREE };
+    pub(crate) const EMPTY: Self = Self {
+        parsed: Parsed::EMPTY,
+        flow: Flow::EMPTY,
+        has_entry: 0,
+        backend_id: 0,
+        backend: Backend::FREE,
+    };
 }
 
 const NO_TUPLE: Tuple = Tuple {

@@ -83,7 +83,7 @@ fn is_source(pins: &Path, service: u32, address: [u8; 4]) -> bool {
 }
 
 fn in_filter(pins: &Path, bit: FilterBit) -> bool {
-    array::<u64>(pins, "FILTER").get(&bit.word, 0).expect("an element") & bit.mask != 0
+    bit.is_in(array::<u64>(pins, "FILTER").get(&bit.word, 0).expect("an element"))
 }
 
 fn agent<'net>(network: &'net Network, manifests: &Manifests, more: &[&str]) -> Agent<'net> {

@@ -253,11 +253,11 @@ macro_rules! tables {
 
             #[inline(always)]
             fn may_concern(&mut self, key: &FlowKey<$address>) -> bool {
-                let is_set = |bit: FilterBit| FILTER.get(bit.word).is_some_and(|word| word & bit.mask != 0);
+                let is_set = |bit: FilterBit| FILTER.get(bit.word).is_some_and(|word| bit.is_in(*word));
                 is_set(FilterBit::of_address(&key.destination))
                     || SETTINGS.get(0).is_some_and(|settings| {
                         <$family as Family>::snat(settings) == key.destination
-                            && settings.is_reply_port(u16::from_be_bytes(key.destination_port))
+                            && settings.is_reply_port(u16::from_be_bytes(key.destination_port), key.protocol)
                     })
                     || is_set(FilterBit::of_port(&key.destination, key.destination_port, key.protocol))
             }

@@ -112,7 +112,7 @@ impl<F: InMemory> Maps<F> for MemoryMaps {
             || F::tables(self).flows.get(key).is_some_and(|flow| flow.flags & FlowFlags::FORWARD != 0)
             || self.settings.is_some_and(|settings| {
                 F::snat(&settings) == key.destination
-                    && settings.is_reply_port(u16::from_be_bytes(key.destination_port))
+                    && settings.is_reply_port(u16::from_be_bytes(key.destination_port), key.protocol)
             })
     }
 

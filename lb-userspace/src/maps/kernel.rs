@@ -219,7 +219,7 @@ impl Tables {
     fn set_filter_bit(&mut self, bit: FilterBit) -> Result<(), MapError> {
         let beyond = || MapError::OutOfBounds { index: bit.word, max_entries: self.filter.len() };
         let word = self.filter.get(bit.word).ok_or_else(beyond)?;
-        if word & bit.mask == 0 {
+        if !bit.is_in(word) {
             self.filter.set(bit.word, word | bit.mask);
         }
         Ok(())
