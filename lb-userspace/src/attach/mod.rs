@@ -2,6 +2,7 @@
 
 mod cleanup;
 mod environment;
+mod kernel_log;
 mod links;
 mod mode;
 mod object;

@@ -11,7 +11,7 @@ use lb_common::SLOTS_PER_LINE;
 use crate::layout::Capacity;
 use crate::maps::Pins;
 
-use super::AttachError;
+use super::{AttachError, kernel_log};
 
 /// The object that `cargo xtask build-ebpf` made.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("WEIR_BPF_OBJECT"));
@@ -32,6 +32,8 @@ pub struct Wants {
     pub xdp: bool,
     /// Those for devices that lead to workloads.
     pub workloads: bool,
+    /// That they log every packet.
+    pub log: bool,
 }
 
 /// The program that deletes expired entries.
@@ -64,7 +66,10 @@ pub fn load_programs(pins: &Pins, capacity: &Capacity, wants: Wants) -> Result<P
         let _removed = fs::remove_dir_all(pins.maps());
         let _empty = fs::remove_dir(pins.root());
     }
-    let (ebpf, xdp_missing) = loaded?;
+    let (mut ebpf, xdp_missing) = loaded?;
+    if wants.log {
+        kernel_log::follow(&mut ebpf)?;
+    }
     Ok(Programs { ebpf, new_maps, xdp_missing })
 }
 
@@ -74,7 +79,9 @@ fn try_load(pins: &Pins, capacity: &Capacity, wants: Wants) -> Result<(Ebpf, Opt
         what: format!("make {}", directory.display()),
         reason: error.to_string(),
     })?;
+    let level = if wants.log { kernel_log::DEBUG } else { kernel_log::OFF };
     let mut loader = EbpfLoader::new();
+    loader.override_global(kernel_log::LEVEL, &level, true);
     loader.default_map_pin_directory(&directory);
     for (name, _) in SIZES {
         loader.map_max_entries(name, entries(capacity, name));

@@ -28,6 +28,9 @@ pub(super) struct DeviceArgs {
     /// How the tc programs attach: by links (tcx, Linux 6.6), by filters (clsact), or auto: by links where possible.
     #[arg(long, value_name = "MODE", default_value = "auto")]
     tc_mode: TcMode,
+    /// Log every packet that the programs handle: for the development of weir, and only where there are few packets.
+    #[arg(long)]
+    kernel_log: bool,
 }
 
 impl DeviceArgs {
@@ -36,7 +39,11 @@ impl DeviceArgs {
     }
 
     pub(super) fn wants(&self) -> Wants {
-        Wants { xdp: self.xdp_mode != XdpMode::Off, workloads: !self.workload_device.is_empty() }
+        Wants {
+            xdp: self.xdp_mode != XdpMode::Off,
+            workloads: !self.workload_device.is_empty(),
+            log: self.kernel_log,
+        }
     }
 
     pub(super) const fn modes(&self) -> Modes {
