@@ -27,6 +27,31 @@ impl Difference {
         self
     }
 
+    /// Adds a 16-bit field that was not there before.
+    #[inline(always)]
+    #[must_use]
+    pub fn with(mut self, word: [u8; 2]) -> Self {
+        self.0 += u64::from(u16::from_ne_bytes(word));
+        self
+    }
+
+    /// Adds an address that was not there before.
+    #[inline(always)]
+    #[must_use]
+    pub fn with_address<A: Address>(mut self, address: &A) -> Self {
+        for index in 0..A::WORDS {
+            self.0 += u64::from(address.word(index));
+        }
+        self
+    }
+
+    /// What takes the difference back.
+    #[inline(always)]
+    #[must_use]
+    pub const fn negated(self) -> Self {
+        Self((!fold(self.0)) as u64)
+    }
+
     /// Adds another difference.
     #[inline(always)]
     #[must_use]
@@ -83,6 +108,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_sum_from_nothing_is_the_checksum(address: [u8; 16], word: [u8; 2]) {
+            let sum = Difference::default().with_address(&address).with(word);
+            prop_assert!(same(sum.apply([0; 2]), full(&[&address[..], &word].concat())));
+            prop_assert!(same(sum.plus(sum.negated()).apply([0x12, 0x34]), [0x12, 0x34]));
+        }
+
         #[test]
         fn an_updated_checksum_is_the_checksum_of_the_new_bytes(
             rest: [u8; 20], old: ([u8; 4], [u8; 16], [u8; 2]), new: ([u8; 4], [u8; 16], [u8; 2]),

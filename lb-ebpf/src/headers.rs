@@ -1,4 +1,5 @@
-//! Headers on the wire: Ethernet (IEEE 802.3), IPv4 (RFC 791), IPv6 (RFC 8200), TCP (RFC 9293), UDP (RFC 768).
+//! Headers on the wire: Ethernet (IEEE 802.3), IPv4 (RFC 791), IPv6 (RFC 8200), TCP (RFC 9293), UDP (RFC 768), ICMP (RFC 792,
+//! RFC 4443).
 //!
 //! Each is aligned to two bytes, as every header behind an Ethernet header is: so the BPF target, which may not read
 //! across alignment, reads them by halves of words and not byte by byte.
@@ -180,7 +181,21 @@ header! {
 }
 
 header! {
-    /// The checksum field of either.
+    /// ICMP (RFC 792) and ICMPv6 (RFC 4443).
+    Icmp, 8 {
+        /// Type.
+        kind: u8,
+        /// Code.
+        code: u8,
+        /// Checksum.
+        checksum: [u8; 2],
+        /// What the type says: identifier and sequence number, MTU, or nothing.
+        rest: [u8; 4],
+    }
+}
+
+header! {
+    /// A checksum field.
     Checksum, 2 {
         /// The sum.
         sum: [u8; 2],

@@ -17,7 +17,7 @@ mod flow;
 mod forward;
 pub mod headers;
 mod host;
-mod icmp;
+pub mod icmp;
 pub mod lifetime;
 mod maps;
 #[cfg(feature = "memory")]

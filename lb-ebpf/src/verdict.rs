@@ -66,6 +66,12 @@ impl Verdict {
         Self(((ifindex as u64) << 32) | ((action as u64) << 16) | outcome.index() as u64)
     }
 
+    /// The same outcome by another action.
+    #[inline(always)]
+    pub(crate) const fn by(self, action: Action, ifindex: u32) -> Self {
+        Self(((ifindex as u64) << 32) | ((action as u64) << 16) | (self.0 & 0xffff))
+    }
+
     /// What to do.
     #[inline(always)]
     pub const fn action(self) -> Action {

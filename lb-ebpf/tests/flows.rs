@@ -7,6 +7,7 @@ mod support;
 use lb_common::{BackendState, FlowState, Outcome};
 use lb_ebpf::headers::TcpFlags;
 use lb_ebpf::memory::WhenFull;
+use lb_ebpf::{Action, Verdict};
 
 use crate::support::*;
 
@@ -188,18 +189,23 @@ fn traffic_in_one_direction_keeps_both_halves_young<F: Net>(protocol: u8) {
 }
 for_all!(traffic_in_one_direction_keeps_both_halves_young);
 
-fn a_table_without_room_refuses_the_flow_and_leaves_the_packet<F: Net>(protocol: u8) {
+fn a_table_without_room_refuses_the_flow<F: Net>(protocol: u8) {
     for (room, outcome) in [(0, Outcome::PortsExhausted), (1, Outcome::FlowTableFull)] {
         let mut node = Node::new().with_service::<F>(1, protocol, &[(REMOTE, 1)]);
         let tables = F::tables(&mut node.maps);
         (tables.flows_max, tables.when_full) = (room, WhenFull::Refuse);
         let original = segment::<F>(protocol, CLIENT).build();
         let mut packet = original.clone();
-        assert_eq!(node.ingress(&mut packet).outcome(), outcome);
+        assert_eq!(node.ingress(&mut packet), Verdict::new(Action::Transmit, outcome, INGRESS));
+        assert_eq!(SeenMessage::of(&packet).destination, F::ip(&F::address(CLIENTS, CLIENT.0)));
+        // When no more answers may be sent, the packet is dropped as it is.
+        node.host.answers = 0;
+        let mut packet = original.clone();
+        assert_eq!(node.ingress(&mut packet), Verdict::drop(outcome));
         assert_eq!(packet, original);
     }
 }
-for_all!(a_table_without_room_refuses_the_flow_and_leaves_the_packet);
+for_all!(a_table_without_room_refuses_the_flow);
 
 /// With room for four flows, eight that send in turn all go on: what is evicted comes back by the same hash.
 fn flows_beyond_the_table_go_on<F: Net>(protocol: u8) {

@@ -6,8 +6,9 @@ mod support;
 
 use lb_common::{Frontend, Outcome};
 use lb_ebpf::headers::ETHERNET_BYTES;
+use lb_ebpf::icmp::IcmpFamily;
 use lb_ebpf::memory::{BufferPacket, Segment, TableHost};
-use lb_ebpf::{Action, Route, Scratch, V4, V6, ingress};
+use lb_ebpf::{Action, Route, Scratch, V4, V6, Verdict, ingress};
 
 use crate::support::*;
 
@@ -23,13 +24,16 @@ fn node<F: Net>(protocol: u8) -> Node {
     Node::new().with_service::<F>(1, protocol, &[(REMOTE, 1)])
 }
 
-fn at_hop_limit_one_a_packet_ends_here<F: Net>(protocol: u8) {
+fn at_hop_limit_one_a_packet_ends_here<F: Net + IcmpFamily>(protocol: u8) {
     for (hop_limit, expected) in [(0, true), (1, true), (2, false)] {
         let segment = Segment::<F> { hop_limit, ..segment(protocol, (1, 1)) };
         let mut packet = segment.build();
-        let outcome = node::<F>(protocol).ingress(&mut packet).outcome();
-        assert_eq!(outcome == Outcome::HopLimit, expected);
-        assert_eq!(packet == segment.build(), expected);
+        let verdict = node::<F>(protocol).ingress(&mut packet);
+        assert_eq!(verdict == Verdict::new(Action::Transmit, Outcome::HopLimit, INGRESS), expected);
+        if expected {
+            let answer = SeenMessage::of(&packet);
+            assert_eq!((answer.kind, answer.code), if F::PROTOCOL == 1 { (11, 0) } else { (3, 0) });
+        }
     }
     // A local backend is not another hop for weir: the kernel forwards, and counts.
     let mut node = Node::new().with_service::<F>(1, protocol, &[(LOCAL, 1)]);
@@ -52,13 +56,18 @@ fn a_service_is_an_address_a_port_and_a_protocol<F: Net>(protocol: u8) {
 }
 for_all!(a_service_is_an_address_a_port_and_a_protocol);
 
-fn a_service_without_backends_drops<F: Net>(protocol: u8) {
+fn a_service_without_backends_refuses<F: Net + IcmpFamily>(protocol: u8) {
     let mut node = Node::new().with_service::<F>(1, protocol, &[]);
+    node.host.answers = 1;
     let packet = segment::<F>(protocol, (1, 1)).build();
+    let mut answer = packet.clone();
+    assert_eq!(node.ingress(&mut answer), Verdict::new(Action::Transmit, Outcome::NoBackend, INGRESS));
+    let answer = SeenMessage::of(&answer);
+    assert_eq!((answer.kind, answer.code), if F::PROTOCOL == 1 { (3, 3) } else { (1, 4) });
     assert_eq!(untouched(&mut node, &packet), (Action::Drop, Outcome::NoBackend));
     assert!(F::tables(&mut node.maps).flows.is_empty());
 }
-for_all!(a_service_without_backends_drops);
+for_all!(a_service_without_backends_refuses);
 
 /// Slots that are beyond the arena, or name no backend, or one of another Service.
 fn a_frontend_that_changes_under_the_packet_drops<F: Net>(protocol: u8) {
@@ -79,7 +88,7 @@ fn the_way_out_decides<F: Net>(protocol: u8) {
     let cases = [
         (neighbour, 1500, (Action::Redirect, Outcome::Redirected), (Action::Resolve, Outcome::Resolved)),
         (unresolved, 1500, (Action::Pass, Outcome::Deferred), (Action::Resolve, Outcome::Resolved)),
-        (neighbour, 30, (Action::Pass, Outcome::Deferred), (Action::Drop, Outcome::TooBig)),
+        (neighbour, 30, (Action::Pass, Outcome::Deferred), (Action::Transmit, Outcome::TooBig)),
         (
             Route::ForwardingOff,
             30,
@@ -102,7 +111,7 @@ fn the_way_out_decides<F: Net>(protocol: u8) {
         let mut packet = original.clone();
         let verdict = ingress(&mut packet, &mut node.maps, &mut resolving, &mut Scratch::EMPTY.clone());
         assert_eq!((verdict.action(), verdict.outcome()), tc);
-        assert_eq!(packet != original, tc.1 == Outcome::Resolved);
+        assert_eq!(packet != original, tc.0 != Action::Drop);
     }
 }
 for_all!(the_way_out_decides);

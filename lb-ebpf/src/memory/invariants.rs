@@ -4,7 +4,7 @@ use lb_common::Outcome;
 
 use crate::memory::BufferPacket;
 use crate::memory::network::{LOCAL, Node, REMOTE};
-use crate::{V4, V6};
+use crate::{Action, V4, V6};
 
 /// A node with Services of both families and protocols: VIPs 1 (TCP) and 2 (UDP) on remote, 3 and 4 on local backends.
 pub fn node() -> Node {
@@ -46,8 +46,8 @@ pub fn check_frames(input: &[u8]) -> Option<Outcome> {
     last
 }
 
-/// Checks one frame: unless it is translated it stays as it is, and a second one like it becomes the same. Answers
-/// the outcome, and the frame as it left.
+/// Checks one frame: unless it is translated or answered it stays as it is, and a second one like it becomes the same.
+/// Answers the outcome, and the frame as it left.
 ///
 /// # Panics
 /// When an invariant does not hold.
@@ -59,8 +59,11 @@ pub fn check_frame(node: &mut Node, original: &BufferPacket, egress: bool) -> (O
     };
     let (verdict, packet) = run();
     let untouched = packet == *original;
-    assert!(untouched || translates(verdict.outcome()), "{verdict:?} changed {original:?} to {packet:?}");
-    assert_eq!(packet.bytes().len(), original.bytes().len());
+    let translated = translates(verdict.outcome());
+    let answered = verdict.action() == Action::Transmit && !translated;
+    assert!(untouched || translated || answered, "{verdict:?} changed {original:?} to {packet:?}");
+    assert!(answered || packet.bytes().len() == original.bytes().len(), "{verdict:?} changed the length");
+    assert_ne!(verdict.action(), Action::Reject);
     assert_eq!(run(), (verdict, packet.clone()), "the same frame again");
     (verdict.outcome(), packet)
 }

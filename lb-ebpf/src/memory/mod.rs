@@ -2,6 +2,7 @@
 
 mod family;
 mod host;
+mod icmp;
 pub mod invariants;
 mod maps;
 pub mod network;
@@ -10,6 +11,7 @@ mod segment;
 
 pub use family::InMemory;
 pub use host::{TableHost, Way};
+pub use icmp::Message;
 pub use maps::{MemoryMaps, Tables, WhenFull};
 pub use packet::BufferPacket;
 pub use segment::Segment;

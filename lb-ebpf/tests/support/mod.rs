@@ -1,8 +1,11 @@
 //! What the engine's tests share: an independent judge of packets, and each test for both families.
 #![allow(clippy::panic, reason = "a test fails by a panic")]
-#![allow(dead_code, reason = "each test is its own crate and uses a part")]
+#![allow(dead_code, unused_imports, reason = "each test is its own crate and uses a part")]
 #![allow(unreachable_pub, reason = "a module of tests has no other users")]
 #![allow(clippy::allow_attributes, reason = "`expect` would fail where a test does use all")]
+
+pub mod errors;
+pub mod icmp;
 
 use std::net::IpAddr;
 
@@ -11,6 +14,7 @@ use lb_common::{Flow, FlowKey};
 use lb_ebpf::memory::{BufferPacket, Segment};
 use zerocopy::FromBytes;
 
+pub use self::icmp::*;
 pub use lb_ebpf::memory::network::*;
 
 /// A segment from `client` to VIP 1.

@@ -34,7 +34,7 @@ const TC_ACTIONS: [(Action, u32); 5] = [
     (Action::Drop, 2),
     (Action::Pass, u32::MAX),
     (Action::Resolve, 7),
-    (Action::Transmit, 2),
+    (Action::Transmit, 7),
     (Action::Redirect, 7),
 ];
 
@@ -63,7 +63,8 @@ fn compare(seed: u64) {
         stack: TableHost { mac: Some(SOURCE), ..TableHost::new(INGRESS, ways(true)) },
     };
     both.kernel.fill(&both.maps).expect("the maps take what the world has");
-    let mut outcomes = BTreeMap::<(Hook, Outcome), u64>::new();
+    let (mut outcomes, mut errors) =
+        (BTreeMap::<(Hook, Outcome), u64>::new(), BTreeMap::<Outcome, u64>::new());
     for number in 0..PACKETS {
         if world.changes() {
             world.change_backends(&mut both.maps);
@@ -72,12 +73,20 @@ fn compare(seed: u64) {
         let (hook, packet) = world.packet();
         let Some((verdict, after)) = both.run(hook, &packet, number) else { continue };
         *outcomes.entry((hook, verdict.outcome())).or_default() += 1;
+        if World::is_icmp(&packet) && verdict.is_translated() {
+            *errors.entry(verdict.outcome()).or_default() += 1;
+        }
         world.learn(verdict, &after);
     }
     report(&both.kernel, &outcomes);
     check_totals(&mut both.kernel, &outcomes);
     world::check_flows(&mut both.kernel, &both.maps);
     check_variety(&outcomes);
+    for outcome in
+        [Outcome::Local, Outcome::Transmitted, Outcome::Redirected, Outcome::Resolved, Outcome::Replied]
+    {
+        assert!(errors.contains_key(&outcome), "no ICMP error was {}: {errors:?}", outcome.name());
+    }
 }
 
 impl Both {
@@ -173,4 +182,7 @@ fn check_variety(outcomes: &BTreeMap<(Hook, Outcome), u64>) {
     }
     assert!(outcomes.contains_key(&(Hook::Ingress, Resolved)));
     assert!(outcomes.contains_key(&(Hook::Egress, Replied)));
+    for hook in [Hook::Device, Hook::Ingress] {
+        assert!(outcomes.contains_key(&(hook, Outcome::Echo)), "no echo request was answered at {hook:?}");
+    }
 }

@@ -1,13 +1,15 @@
 //! Random Services, backends and packets, of which many belong together.
 
 use aya::Pod;
-use lb_common::{Backend, Flow, FlowKey, Frontend, FrontendKey, Run, protocol};
+use lb_common::{Backend, Flow, FlowKey, Frontend, FrontendFlags, FrontendKey, Run, SettingsFlags, protocol};
 use lb_ebpf::headers::TcpFlags;
+use lb_ebpf::icmp::IcmpFamily;
 use lb_ebpf::memory::network::{CLIENTS, LOCAL, Net, Node, PORT, REMOTE, VIPS};
-use lb_ebpf::memory::{BufferPacket, MemoryMaps, Segment, Tables};
-use lb_ebpf::{Action, Family, V4, V6, Verdict};
+use lb_ebpf::memory::{BufferPacket, MemoryMaps, Message, Segment, Tables};
+use lb_ebpf::{Family, V4, V6, Verdict};
 use tests::kernel_network::{BLACKHOLE, NARROW, NOWHERE, UNREACHABLE, UNRESOLVED};
 use tests::kernel_object::KernelObject;
+use zerocopy::FromBytes as _;
 
 use crate::random::Random;
 
@@ -37,6 +39,7 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(mut random: Random) -> Self {
         let mut maps = Node::new().maps;
+        maps.settings.iter_mut().for_each(|settings| settings.flags |= SettingsFlags::ECHO);
         maps.slots = slots(&mut random);
         fill::<V4>(&mut random, &mut maps.v4);
         fill::<V6>(&mut random, &mut maps.v6);
@@ -62,6 +65,7 @@ impl World {
         // A later fragment has no ports to turn round.
         let turned = self.sent.get(sent).and_then(BufferPacket::turned);
         let packet = match turned {
+            _ if self.random.once_in(8) => self.message(sent),
             Some(packet) if !self.random.once_in(3) || hook == Hook::Egress => packet,
             _ if self.random.once_in(2) => self.request::<V4>(),
             _ => self.request::<V6>(),
@@ -69,11 +73,57 @@ impl World {
         (hook, self.damaged(packet))
     }
 
+    /// An error about a packet that was sent, or an echo request.
+    fn message(&mut self, sent: usize) -> BufferPacket {
+        let quoted = self.sent.get(sent).cloned();
+        match quoted {
+            Some(packet) if packet.bytes()[12] == 0x08 => self.error::<V4>(&packet, 26),
+            Some(packet) => self.error::<V6>(&packet, 22),
+            None if self.random.once_in(2) => self.echo::<V4>(),
+            None => self.echo::<V6>(),
+        }
+    }
+
+    /// An error to the source of `packet`, whose address is at `at`; or an echo request.
+    fn error<F: Net + IcmpFamily>(&mut self, packet: &BufferPacket, at: usize) -> BufferPacket {
+        if self.random.once_in(4) {
+            return self.echo::<F>();
+        }
+        let destination = F::Address::read_from_prefix(&packet.bytes()[at..]).expect("a header").0;
+        let source = F::address(CLIENTS, 77);
+        let random = &mut self.random;
+        let kind = random.one_of(&[1, 2, 3, 3, 3, 4, 11, 12]);
+        // Nothing that comes in is larger than the device's MTU.
+        let quote = random.one_of(&[20, 28, 40, 45, 48, 57, 64, 128, 548, 1400]);
+        let mut message = Message::<F>::about(packet, source, destination, kind, quote);
+        message.rest = [0, 0, 5, random.below(256) as u8];
+        message.ip.hop_limit = random.one_of(&[1, 2, 64, 64, 64]);
+        message.ip.option_words = random.one_of(&[0, 0, 0, 1, 10]);
+        message.build()
+    }
+
+    fn echo<F: Net + IcmpFamily>(&mut self) -> BufferPacket {
+        let vip = F::address(VIPS, self.random.below(usize::from(VIP_COUNT) + 1) as u16);
+        let body = vec![0x5a; self.random.below(80)];
+        let mut message = Message::<F>::new(F::address(CLIENTS, 5), vip, F::ECHO_REQUEST, &body);
+        message.ip.option_words = self.random.one_of(&[0, 0, 0, 1, 10]);
+        message.build()
+    }
+
+    /// Whether an Ethernet frame without tags carries ICMP right behind its IP header.
+    pub(crate) fn is_icmp(packet: &BufferPacket) -> bool {
+        match packet.bytes() {
+            [_, _, _, _, _, _, _, _, _, _, _, _, 0x08, 0, rest @ ..] => rest.get(9) == Some(&protocol::ICMP),
+            [_, _, _, _, _, _, _, _, _, _, _, _, 0x86, 0xdd, rest @ ..] => {
+                rest.get(6) == Some(&protocol::ICMPV6)
+            }
+            _ => false,
+        }
+    }
+
     /// Notes what became of a packet.
     pub(crate) fn learn(&mut self, verdict: Verdict, packet: &BufferPacket) {
-        if matches!(verdict.action(), Action::Transmit | Action::Redirect | Action::Resolve)
-            || verdict.outcome() == lb_common::Outcome::Local
-        {
+        if verdict.is_translated() {
             if self.sent.len() < 64 {
                 self.sent.push(packet.clone());
             } else {
@@ -165,6 +215,10 @@ fn fill<F: Net>(random: &mut Random, tables: &mut Tables<F>) {
         });
     }
     for vip in 1..=VIP_COUNT {
+        if vip % 3 == 0 {
+            let address = Frontend { flags: FrontendFlags::ADDRESS, ..Frontend::default() };
+            tables.frontends.insert(FrontendKey::new(F::address(VIPS, vip), 0, 0), address);
+        }
         let outside = match vip {
             1 => Run { start: 0, length: 0 },
             2 => Run { start: 5000, length: 10 },
