@@ -16,19 +16,13 @@ pub struct Settings {
     pub snat_port_last: u16,
     /// See [`SettingsFlags`].
     pub flags: u32,
-    /// First source port that flows of an earlier start may still have; zero where there was no other range.
-    pub earlier_port_first: u16,
-    /// Last source port that flows of an earlier start may still have.
-    pub earlier_port_last: u16,
 }
 
 impl Settings {
     /// Whether replies to translated flows may come to this port, host byte order. SCTP keeps the client's.
     #[inline(always)]
     pub const fn is_reply_port(&self, port: u16, protocol: u8) -> bool {
-        protocol == crate::protocol::SCTP
-            || (port >= self.snat_port_first && port <= self.snat_port_last)
-            || (port >= self.earlier_port_first && port <= self.earlier_port_last)
+        protocol == crate::protocol::SCTP || (port >= self.snat_port_first && port <= self.snat_port_last)
     }
 }
 
@@ -43,4 +37,4 @@ impl SettingsFlags {
     pub const CLUSTER_SOURCES: u32 = 2;
 }
 
-const _: () = assert!(size_of::<Settings>() == 32);
+const _: () = assert!(size_of::<Settings>() == 28);

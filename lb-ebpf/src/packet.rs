@@ -30,6 +30,12 @@ pub trait Packet {
     /// Length from the Ethernet header on, bytes.
     fn length(&mut self) -> u32;
 
+    /// Makes the first `bytes` readable where the packet lies in pieces and is as long: more than those that a usual packet's
+    /// headers need, which are readable from the start.
+    fn reach(&mut self, bytes: u32) {
+        let _ = bytes;
+    }
+
     /// Cuts the packet to its first `keep` bytes and then puts `grow` bytes in front of them, whose content is not
     /// defined. `keep` is not more than the length. `None` when the hook refuses; the packet is then of no use.
     fn reshape(&mut self, keep: u32, grow: u32) -> Option<()>;

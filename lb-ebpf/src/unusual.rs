@@ -13,6 +13,10 @@ use crate::{Family, Host, Maps, Packet, Verdict};
 /// How long fragments of a datagram are waited for, in seconds: as long as the kernel does (`ipfrag_time`).
 const FRAGMENTS_S: u32 = 30;
 
+/// Bytes in which the headers of such a packet end: the longest way to a transport header and TCP, or an ICMP error with
+/// the headers of the packet that it tells of.
+const HEADERS_MAX: u32 = 256;
+
 /// The way of such a packet that comes in; [`Verdict::FIRST`] for the first of a flow, and [`Verdict::ICMP`] for a message
 /// that was read up to its own header.
 ///
@@ -25,6 +29,7 @@ where
     M: Maps<F>,
     H: Host<F>,
 {
+    packet.reach(HEADERS_MAX);
     match parse_any(packet, &mut work.parsed) {
         Ok(true) => {
             if work.parsed.part.is_first() && maps.may_concern(&work.parsed.key) {
@@ -89,6 +94,7 @@ where
     M: Maps<F>,
     H: Host<F>,
 {
+    packet.reach(HEADERS_MAX);
     work.parsed.ip.l3 = ETHERNET_BYTES as u8;
     match parse_any(packet, &mut work.parsed) {
         Ok(true) => {

@@ -93,7 +93,7 @@ fn the_walk_has_a_bound() {
 }
 
 /// Puts two translated fragments together again.
-fn together<F: Net>(parts: &[BufferPacket; 2]) -> BufferPacket {
+fn together(parts: &[BufferPacket; 2]) -> BufferPacket {
     let (header, ip) = if parts[0].bytes()[12] == 0x08 { (34, 34) } else { (54, 62) };
     let mut bytes = parts[0].bytes()[..header].to_vec();
     for part in parts {
@@ -129,18 +129,18 @@ fn fragments_follow_the_first<F: Net>(protocol: u8) {
     for part in &mut parts {
         assert_eq!(node.ingress(part).outcome(), Outcome::Redirected);
     }
-    let seen = Seen::of(&together::<F>(&parts));
+    let seen = Seen::of(&together(&parts));
     assert_eq!(seen.destination, (F::ip(&F::address(REMOTE, 1)), 8080));
     assert_eq!(seen.payload, a_datagram::<F>(protocol).payload);
     // And so does the answer in fragments.
-    let whole = together::<F>(&parts);
+    let whole = together(&parts);
     let mut reply = reply_to::<F>(&whole);
     reply.payload = (0..200).rev().collect();
     let mut answers = fragments(&reply.build(), 64);
     for part in &mut answers {
         assert_eq!(node.ingress(part).outcome(), Outcome::Transmitted);
     }
-    let seen = Seen::of(&together::<F>(&answers));
+    let seen = Seen::of(&together(&answers));
     assert_eq!(seen.source, (F::ip(&F::address(VIPS, 1)), PORT));
     assert_eq!(seen.payload, reply.payload);
 }
@@ -152,13 +152,13 @@ fn fragments_of_local_replies_are_translated_at_egress<F: Net>(protocol: u8) {
     for part in &mut parts {
         assert_eq!(node.ingress(part).outcome(), Outcome::Local);
     }
-    let mut reply = reply_to::<F>(&together::<F>(&parts));
+    let mut reply = reply_to::<F>(&together(&parts));
     reply.payload = (0..200).rev().collect();
     let mut answers = fragments(&reply.build(), 64);
     for part in &mut answers {
         assert_eq!(node.egress(part).outcome(), Outcome::Replied);
     }
-    assert_eq!(Seen::of(&together::<F>(&answers)).source, (F::ip(&F::address(VIPS, 1)), PORT));
+    assert_eq!(Seen::of(&together(&answers)).source, (F::ip(&F::address(VIPS, 1)), PORT));
 }
 for_all!(fragments_of_local_replies_are_translated_at_egress);
 

@@ -13,7 +13,7 @@ use tests::manifests::Manifests;
 use tests::net::{
     Arms, BackendHost, DNS_TARGET_PORT, Family, HTTP_TARGET_PORT, NODE_NAME, Namespace, Network,
 };
-use tests::traffic::{Protocol, Server, ask};
+use tests::traffic::{Protocol, Server, ask, refuse};
 
 /// So many flows miss one of three backends once in three million.
 const FLOWS: usize = 40;
@@ -170,6 +170,9 @@ fn check(network: &Network, agent: &Agent<'_>, case: Case, from: From, target: T
         let what = format!("{case:?} {from:?} {target:?} {protocol:?} {to}");
         let once = || namespace.within(|| ask(protocol, to, 0)).unwrap();
         match case.meets(from, target) {
+            Meets::Refusal if protocol == Protocol::Tcp => {
+                assert!(namespace.within(|| refuse(to)).unwrap(), "{what}");
+            }
             Meets::Refusal => {
                 let error = once().expect_err(&what);
                 assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{what}: {error}");

@@ -103,3 +103,30 @@ fn a_manifest_that_broke_while_no_agent_ran_takes_nothing_away() {
     sleep(Duration::from_millis(500));
     assert_eq!(ask().of(first.name), 40, "the mended manifest is not followed");
 }
+
+/// Flows keep their source port when the next start takes others, and are told apart from the node's own traffic.
+#[test]
+fn flows_outlive_the_range_of_ports_that_they_were_made_with() {
+    let network = Network::lay(Arms::Two).unwrap();
+    let _servers = Server::start_all(&network.backends).unwrap();
+    let remote: Vec<_> =
+        network.backends.iter().filter(|backend| !backend.local).map(|one| (one, 1)).collect();
+    let manifests = Manifests::echo(&remote).unwrap();
+    let with = |ports| Agent::prepare(&network, &manifests, XdpMode::Native, &["--snat-ports", ports]);
+    let mut agent = with("20000-20999");
+    agent.launch().unwrap();
+    network.settle().unwrap();
+    let mut held: Vec<Connection> = Family::ALL
+        .map(|family| network.client.within(|| Connection::open(http(family), 0)).unwrap().unwrap())
+        .into();
+    let before: Vec<_> = held.iter_mut().map(|one| one.ask().unwrap()).collect();
+    agent.end(Signal::TERM).unwrap();
+    let mut next = with("21000-21999");
+    next.launch().unwrap();
+    let after: Vec<_> = held.iter_mut().map(|one| one.ask().unwrap()).collect();
+    assert_eq!(after, before);
+    assert!(after.iter().all(|answer| (20_000..21_000).contains(&answer.peer.port())), "{after:?}");
+    let fresh =
+        network.client.within(|| Connection::open(http(Family::V4), 0)).unwrap().unwrap().ask().unwrap();
+    assert!((21_000..22_000).contains(&fresh.peer.port()), "{fresh:?}");
+}

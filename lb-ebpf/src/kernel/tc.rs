@@ -40,11 +40,7 @@ impl<'a> TcPacket<'a> {
     /// Makes the headers of a packet that lies in pieces readable where it is long enough.
     #[inline(always)]
     pub(crate) fn new(ctx: &'a TcContext, memory: &mut u32) -> Self {
-        let wanted = ctx.len().min(HEADERS);
-        if ((ctx.data_end() - ctx.data()) as u32) < wanted {
-            // When this fails the headers are found to be short, and the packet passes.
-            let _pulled = ctx.pull_data(wanted);
-        }
+        pull(ctx, HEADERS);
         let link = Ethernet { destination: [0; 6], source: [0; 6], ethertype: protocol(ctx).to_ne_bytes() };
         Self { ctx, missing: one_of_two(missing_link(ctx), memory), link }
     }
@@ -67,6 +63,16 @@ impl TcPacket<'_> {
         }
         // SAFETY: no parameters are given, so the kernel looks up the next hop of the packet's destination itself.
         (unsafe { bpf_redirect_neigh(ifindex, core::ptr::null_mut(), 0, 0) }) as i32
+    }
+}
+
+/// Makes the first `bytes` of a packet that lies in pieces readable, where it is as long. When this fails the headers are
+/// found to be short, and the packet passes.
+#[inline(always)]
+fn pull(ctx: &TcContext, bytes: u32) {
+    let wanted = ctx.len().min(bytes);
+    if ((ctx.data_end() - ctx.data()) as u32) < wanted {
+        let _pulled = ctx.pull_data(wanted);
     }
 }
 
@@ -170,6 +176,11 @@ impl Packet for TcPacket<'_> {
     }
 
     #[inline(always)]
+    fn reach(&mut self, bytes: u32) {
+        pull(self.ctx, bytes);
+    }
+
+    #[inline(always)]
     fn reshape(&mut self, keep: u32, grow: u32) -> Option<()> {
         if self.missing != 0 {
             // Without a link header there is nobody to send it back to.
@@ -182,10 +193,7 @@ impl Packet for TcPacket<'_> {
                 refused => refused,
             }
         };
-        let wanted = self.ctx.len().min(HEADERS);
-        if ((self.ctx.data_end() - self.ctx.data()) as u32) < wanted {
-            let _pulled = self.ctx.pull_data(wanted);
-        }
+        pull(self.ctx, HEADERS);
         (code == 0).then_some(())
     }
 

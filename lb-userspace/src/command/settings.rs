@@ -47,8 +47,6 @@ pub(super) fn settings(node: &Node, ports: PortRange, echo: bool) -> Settings {
         snat_port_last: ports.last,
         flags: (if echo { SettingsFlags::ECHO } else { 0 })
             | (if node.policy.cluster_cidrs.is_empty() { 0 } else { SettingsFlags::CLUSTER_SOURCES }),
-        earlier_port_first: 0,
-        earlier_port_last: 0,
     }
 }
 

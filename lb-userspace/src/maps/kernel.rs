@@ -157,11 +157,27 @@ impl Tables {
     ) -> Result<usize, MapsError> {
         let failed = |source| MapsError::Read { name: "SETTINGS", source };
         let mut writes = self.sources.add_cluster(cluster)?;
-        if self.settings.get(&0, 0).map_err(failed)? != *settings {
+        let held = self.settings.get(&0, 0).map_err(failed)?;
+        if held != *settings {
+            self.keep_replies(&held, settings).map_err(failed)?;
             self.settings.set(0, settings, 0).map_err(failed)?;
             writes += 1;
         }
         Ok(writes + self.sources.keep_cluster(cluster)?)
+    }
+
+    /// Flows that were made with another source address or other ports live on: from now on whatever comes to that address
+    /// is compared with the flow table.
+    fn keep_replies(&mut self, held: &Settings, next: &Settings) -> Result<(), MapError> {
+        let ports = |settings: &Settings| (settings.snat_port_first, settings.snat_port_last);
+        let other_ports = ports(held) != ports(next);
+        if held.snat4 != [0; 4] && (other_ports || held.snat4 != next.snat4) {
+            self.set_filter_bit(FilterBit::of_address(&held.snat4))?;
+        }
+        if held.snat6 != [0; 16] && (other_ports || held.snat6 != next.snat6) {
+            self.set_filter_bit(FilterBit::of_address(&held.snat6))?;
+        }
+        Ok(())
     }
 
     /// Devices with this index or a larger one have no place in the map.

@@ -149,7 +149,9 @@ fn sctp_is_served_where_the_port_stays() {
     const CLUSTER_IP: &str = "10.96.0.1:80";
     const NODE_PORT: &str = "192.0.2.1:30080";
     type Texts = &'static [&'static str];
-    let cases: [(u16, &[u16], Texts, Texts, Texts); 5] = [
+    /// Node port, ports of the endpoints; frontends, endpoints, and what is left out.
+    type Case = (u16, &'static [u16], Texts, Texts, Texts);
+    let cases: [Case; 5] = [
         (80, &[80], &[CLUSTER_IP, "192.0.2.1:80"], &["10.0.0.1:80"], &[]),
         (30080, &[80], &[CLUSTER_IP], &["10.0.0.1:80"], &[NODE_PORT]),
         (30080, &[80, 90], &[CLUSTER_IP], &["10.0.0.1:80"], &[NODE_PORT, "port 90"]),

@@ -32,6 +32,15 @@ pub fn ask(protocol: Protocol, to: SocketAddr, source_port: u16) -> io::Result<A
     }
 }
 
+/// How soon a connection that is refused must be. Between namespaces the answer may come while the system call still holds
+/// the socket; the kernel then notes it, and fails the connection at the answer to the next SYN, a second later.
+pub const PROMPT: Duration = Duration::from_millis(2_500);
+
+/// Whether a connection to `to` is refused.
+pub fn refuse(to: SocketAddr) -> bool {
+    matches!(TcpStream::connect_timeout(&to, PROMPT), Err(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
 /// A TCP connection.
 #[derive(Debug)]
 pub struct Connection {

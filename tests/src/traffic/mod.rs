@@ -8,7 +8,7 @@ mod stream;
 mod tally;
 
 pub use bulk::{BulkServer, Direction, STALL_MAX, connection_rate, rate, transfer};
-pub use client::{Answer, Connection, Datagrams, TIMEOUT, ask};
+pub use client::{Answer, Connection, Datagrams, PROMPT, TIMEOUT, ask, refuse};
 pub use continuous::{Continuous, Record};
 pub use server::Server;
 pub use tally::{Tally, chi_square, chi_square_bound};

@@ -82,7 +82,7 @@ fn a_device_is_added_renamed_removed_and_made_anew() {
 
     let _receiver = new_cable("uplink");
     served(&pair, &agent, to);
-    assert_eq!(pins(&agent), with("uplink"));
+    until("the pins of the new device", &agent, || pins(&agent) == with("uplink"));
     vip_served(&pair, &agent);
 }
 
