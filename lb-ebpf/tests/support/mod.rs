@@ -1,5 +1,5 @@
 //! What the engine's tests share: an independent judge of packets, and each test for both families.
-#![allow(clippy::panic, reason = "a test fails by a panic")]
+#![allow(clippy::panic, clippy::indexing_slicing, reason = "a test fails by a panic")]
 #![allow(dead_code, unused_imports, reason = "each test is its own crate and uses a part")]
 #![allow(unreachable_pub, reason = "a module of tests has no other users")]
 #![allow(clippy::allow_attributes, reason = "`expect` would fail where a test does use all")]
