@@ -51,17 +51,17 @@ pub struct Flow<A: Address> {
     pub state: u8,
     /// See [`FlowFlags`].
     pub flags: u8,
-    /// Low bits of a counter that moves several times a second, when `last_seen_s` was written: while it stands
-    /// still, no clock is read, and the way out is as it was.
-    pub tick: u16,
+    /// Largest packet of the way out, from its IP header on, bytes.
+    pub mtu: u16,
+    /// A counter that moves several times a second, when `last_seen_s` was written: while it stands still, no clock is
+    /// read, and the way out is as it was.
+    pub tick: u32,
     /// Device of the way out; zero when none is known. The way out is looked up anew in every tick.
     pub ifindex: u32,
     /// Ethernet address of the next hop.
     pub neighbour: [u8; 6],
-    /// Largest packet of the way out, from its IP header on, bytes.
-    pub mtu: u16,
     /// Always zero.
-    pub pad: u32,
+    pub pad: u16,
 }
 
 impl<A: Address> Flow<A> {
@@ -77,10 +77,10 @@ impl<A: Address> Flow<A> {
         last_seen_s: 0,
         state: 0,
         flags: 0,
+        mtu: 0,
         tick: 0,
         ifindex: 0,
         neighbour: [0; 6],
-        mtu: 0,
         pad: 0,
     };
 }
@@ -108,8 +108,10 @@ pub enum FlowState {
     ClientClosed,
     /// The backend has sent a FIN.
     BackendClosed,
-    /// Both have, or one has sent an RST.
+    /// Both have.
     Closed,
+    /// One has sent an RST. Whoever can guess the ports can send one too, so a segment that follows opens the flow again.
+    Reset,
 }
 
 impl FlowState {
@@ -122,6 +124,7 @@ impl FlowState {
             Self::ClientClosed => 2,
             Self::BackendClosed => 3,
             Self::Closed => 4,
+            Self::Reset => 5,
         }
     }
 
@@ -133,7 +136,8 @@ impl FlowState {
             1 => Self::Established,
             2 => Self::ClientClosed,
             3 => Self::BackendClosed,
-            _ => Self::Closed,
+            4 => Self::Closed,
+            _ => Self::Reset,
         }
     }
 }
@@ -183,10 +187,10 @@ impl<A: Address> FlowKey<A> {
             last_seen_s: flow.last_seen_s,
             state: flow.state,
             flags: flow.flags ^ FlowFlags::FORWARD,
+            mtu: 0,
             tick: flow.tick,
             ifindex: 0,
             neighbour: [0; 6],
-            mtu: 0,
             pad: 0,
         }
     }

@@ -119,9 +119,10 @@ fn next_state<F: Family>(state: FlowState, flags: u8, parsed: &Parsed<F>) -> Flo
         return state;
     }
     if parsed.resets() {
-        return FlowState::Closed;
+        return if matches!(state, FlowState::Closed) { state } else { FlowState::Reset };
     }
     match state {
+        FlowState::Reset if !parsed.closes() => FlowState::Established,
         FlowState::New | FlowState::Established if parsed.closes() => {
             if forward {
                 FlowState::ClientClosed
@@ -136,9 +137,11 @@ fn next_state<F: Family>(state: FlowState, flags: u8, parsed: &Parsed<F>) -> Flo
                 if parsed.key.protocol == protocol::UDP { !forward } else { forward && !parsed.opens() };
             if confirms { FlowState::Established } else { FlowState::New }
         }
-        FlowState::Established | FlowState::ClientClosed | FlowState::BackendClosed | FlowState::Closed => {
-            state
-        }
+        FlowState::Established
+        | FlowState::ClientClosed
+        | FlowState::BackendClosed
+        | FlowState::Closed
+        | FlowState::Reset => state,
     }
 }
 

@@ -65,10 +65,11 @@ where
     if let Route::Neighbour { ifindex, destination, mtu, .. } = route
         && let Some(entry) = maps.flow(&parsed.key)
     {
-        // Two CPUs may do so at once: they write the same, but for the moment in which the way changes.
-        entry.ifindex = ifindex;
+        // Two CPUs may do so at once: they write the same, but for the moment in which the way changes. The device comes
+        // last, since it says that there is a way.
         entry.neighbour = destination;
         entry.mtu = mtu;
+        entry.ifindex = ifindex;
     }
     route
 }

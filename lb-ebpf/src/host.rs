@@ -47,6 +47,17 @@ pub enum Route {
     Unreachable,
 }
 
+/// Kinds of answers, each with a rate of its own: a flood that asks for one must not keep another away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerKind {
+    /// An ICMP error.
+    Error,
+    /// The ICMP error without which a path's MTU is not learnt.
+    TooBig,
+    /// The reply to an echo request.
+    Echo,
+}
+
 /// The machine, as one hook sees it.
 pub trait Host<F: Family> {
     /// Whether this hook can send a packet whose neighbour is not resolved yet.
@@ -55,14 +66,14 @@ pub trait Host<F: Family> {
     /// Whether what this hook sees comes from inside: from a workload of this node.
     fn inside(&self) -> bool;
 
-    /// Whether one more ICMP message may be sent in answer; it counts as sent.
-    fn may_answer(&mut self) -> bool;
+    /// Whether one more ICMP message of this kind may be sent in answer; it counts as sent.
+    fn may_answer(&mut self, kind: AnswerKind) -> bool;
 
     /// Seconds since boot (`CLOCK_MONOTONIC`); it wraps after 136 years.
     fn now_s(&mut self) -> u32;
 
     /// A counter that moves several times a second, and whose reading costs next to nothing.
-    fn tick(&mut self) -> u16;
+    fn tick(&mut self) -> u32;
 
     /// Index of the device that the packet came in by.
     fn ingress_ifindex(&mut self) -> u32;

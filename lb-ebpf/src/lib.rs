@@ -34,7 +34,7 @@ mod work;
 pub use describe::{describe, service};
 pub use engine::{egress, ingress};
 pub use family::{Family, IpFields, Part, V4, V6};
-pub use host::{Host, Route, RouteQuery};
+pub use host::{AnswerKind, Host, Route, RouteQuery};
 pub use maps::Maps;
 pub use packet::{L4Update, Packet};
 pub use rewrite::update_complete;

@@ -16,7 +16,9 @@ pub const fn idle_s_max(protocol: u8, state: FlowState) -> u32 {
         (_, FlowState::Established) => 86_400,
         // One side has said that it sends no more; the other may take its time.
         (_, FlowState::ClientClosed | FlowState::BackendClosed) => 3_600,
-        (_, FlowState::Closed) => 10,
+        // As long as the side that closed first remembers (TIME-WAIT).
+        (_, FlowState::Closed) => 60,
+        (_, FlowState::Reset) => 10,
     }
 }
 
@@ -39,6 +41,7 @@ pub(crate) fn is_spare<F: Family>(flow: &Flow<F::Address>, protocol: u8, now_s: 
     let idle_s = now_s.saturating_sub(flow.last_seen_s);
     match (protocol, FlowState::from_u8(flow.state)) {
         (_, FlowState::Closed) => true,
+        (_, FlowState::Reset) => idle_s >= SPARE_SYN_S,
         (protocol::UDP, _) => idle_s >= SPARE_UDP_S,
         (_, FlowState::New) => idle_s >= SPARE_SYN_S,
         (_, FlowState::Established | FlowState::ClientClosed | FlowState::BackendClosed) => false,

@@ -22,7 +22,7 @@ use lb_ebpf::{Action, egress, ingress};
 use kernel::maps::{Tables, count, scratch};
 use kernel::observe::{after, before, settle};
 use kernel::sweep::sweep;
-use kernel::tc::{TcHost, TcPacket, ifindex, is_tagged};
+use kernel::tc::{TcHost, TcPacket, drop_priority_tag, ifindex, is_tagged};
 use kernel::xdp::{XdpHost, XdpPacket, redirect};
 
 /// Packets that arrive at a device of the node, before the stack.
@@ -63,6 +63,7 @@ fn tc_ingress<const WORKLOAD: bool>(ctx: &TcContext, hook: u8) -> i32 {
     if is_tagged(ctx) {
         return TC_ACT_UNSPEC;
     }
+    drop_priority_tag(ctx);
     let Some(scratch) = scratch(hook) else { return TC_ACT_SHOT };
     let mut packet = TcPacket::new(ctx, &mut scratch.aside);
     before(&mut packet, scratch);

@@ -16,6 +16,8 @@ pub struct L4Update {
     /// UDP sends "no checksum" as zero: a zero stays, and a sum that comes out as zero is sent as all ones
     /// (RFC 768, RFC 8200 section 8.1).
     pub zero_is_none: bool,
+    /// The addresses are of IPv6, whose header has no checksum that would make up for their change.
+    pub ipv6: bool,
 }
 
 /// A packet at one hook, from its Ethernet header on.

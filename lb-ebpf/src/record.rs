@@ -37,9 +37,8 @@ where
     flow.generation = backend.generation;
     flow.service = backend.service;
     flow.last_seen_s = host.now_s();
-    // A TCP segment without a SYN belongs to a connection whose entry was lost.
-    let new = parsed.opens() || parsed.key.protocol == protocol::UDP;
-    flow.state = if new { FlowState::New } else { FlowState::Established }.to_u8();
+    // Also for a segment without a SYN, of a connection whose entry was lost, or of none: the next one confirms it.
+    flow.state = FlowState::New.to_u8();
     flow.flags = FlowFlags::FORWARD | if keeps { FlowFlags::LOCAL } else { 0 };
     flow.tick = host.tick();
     flow.ifindex = 0;
@@ -98,8 +97,7 @@ fn finish<F: Family, M: Maps<F>>(
     if replaces {
         retire::<F, M>(key, flow, maps);
     }
-    // Looked up at once, as in `insert`.
-    if !maps.remember(key, flow, false) || maps.flow(key).is_none() {
+    if !maps.remember(key, flow, false) {
         return Err(Outcome::FlowTableFull);
     }
     maps.account_new(flow.service);

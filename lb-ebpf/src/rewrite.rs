@@ -1,6 +1,6 @@
 //! Fifth step: change the packet's bytes.
 
-use lb_common::{Flow, protocol};
+use lb_common::{Address, Flow, protocol};
 
 use crate::checksum::Difference;
 use crate::headers::{Checksum, Ports, Tcp, Udp};
@@ -35,6 +35,7 @@ pub(crate) fn rewrite<F: Family, P: Packet>(
             .word(key.source_port, flow.source_port)
             .word(key.destination_port, flow.destination_port),
         zero_is_none: !tcp,
+        ipv6: <F::Address as Address>::WORDS == 4,
     };
     packet.update_l4(&update)?;
     *packet.header::<Ports>(l4)? = Ports { source: flow.source_port, destination: flow.destination_port };

@@ -3,15 +3,16 @@
 use lb_common::{Fragment, FragmentKey, Outcome, SettingsFlags, protocol};
 
 use crate::engine::{pursue, translate_reply};
-use crate::headers::{ETHERNET_BYTES, IcmpType};
+use crate::headers::{ETHERNET_BYTES, Ethernet, IcmpType};
 use crate::icmp::{IcmpFamily, echo, translate};
 use crate::parse::{Parsed, parse_any};
 use crate::select::is_virtual;
 use crate::work::Work;
 use crate::{Family, Host, Maps, Packet, Verdict};
 
-/// How long fragments of a datagram are waited for, in seconds: as long as the kernel does (`ipfrag_time`).
-const FRAGMENTS_S: u32 = 30;
+/// How long fragments of a datagram are waited for, in seconds. Much shorter than the kernel does (`ipfrag_time`): a sender
+/// of many comes back to the same identification, and the later fragments of one must not follow another's first.
+const FRAGMENTS_S: u32 = 2;
 
 /// Bytes in which the headers of such a packet end: the longest way to a transport header and TCP, or an ICMP error with
 /// the headers of the packet that it tells of.
@@ -30,6 +31,10 @@ where
     H: Host<F>,
 {
     packet.reach(HEADERS_MAX);
+    let destination = packet.header::<Ethernet>(0).map(|ethernet| ethernet.destination);
+    if !destination.is_some_and(|destination| host.is_addressed(destination)) {
+        return Verdict::pass(Outcome::OtherHost);
+    }
     match parse_any(packet, &mut work.parsed) {
         Ok(true) => {
             if work.parsed.part.is_first() && maps.may_concern(&work.parsed.key) {

@@ -114,14 +114,19 @@ fn a_syn_on_an_established_flow_starts_anew() {
 #[test]
 fn state_table() {
     let (syn, ack, fin, rst) = (TcpFlags::SYN, TcpFlags::ACK, TcpFlags::FIN, TcpFlags::RST);
-    let cases: [(&[u8], FlowState); 9] = [
+    let cases: [(&[u8], FlowState); 13] = [
         (&[syn], FlowState::New),
         (&[syn, syn], FlowState::New),
         (&[syn, ack], FlowState::Established),
-        (&[ack], FlowState::Established),
+        (&[ack], FlowState::New),
         (&[syn, ack, fin | ack], FlowState::ClientClosed),
-        (&[syn, rst], FlowState::Closed),
-        (&[syn, syn | rst], FlowState::Closed),
+        (&[syn, rst], FlowState::Reset),
+        // Anybody can send one; a connection that goes on was not reset.
+        (&[syn, ack, rst], FlowState::Reset),
+        (&[syn, ack, rst, ack], FlowState::Established),
+        (&[syn, ack, rst, fin | ack], FlowState::Reset),
+        (&[ack, ack], FlowState::Established),
+        (&[syn, syn | rst], FlowState::Reset),
         (&[syn, ack, fin | ack, fin | ack], FlowState::ClientClosed),
         (&[syn, ack, fin | ack, ack], FlowState::ClientClosed),
     ];

@@ -42,7 +42,7 @@ fn state<F: Net>(node: &mut Node, protocol: u8) -> FlowState {
 
 #[test]
 fn the_state_follows_both_directions() {
-    use FlowState::{BackendClosed, ClientClosed, Closed, Established, New};
+    use FlowState::{BackendClosed, ClientClosed, Closed, Established, New, Reset};
     // Segments with the side that sends them (client: true), and the state after them.
     let (syn, ack, rst) = (TcpFlags::SYN, TcpFlags::ACK, TcpFlags::RST);
     let cases: [(&[(bool, u8)], FlowState); 7] = [
@@ -52,7 +52,7 @@ fn the_state_follows_both_directions() {
         (&[(true, syn), (true, ack), (false, FIN), (true, ack)], BackendClosed),
         (&[(true, syn), (true, ack), (true, FIN), (false, FIN)], Closed),
         (&[(true, syn), (true, ack), (false, FIN), (true, FIN), (false, ack)], Closed),
-        (&[(true, syn), (false, rst | ack)], Closed),
+        (&[(true, syn), (false, rst | ack)], Reset),
     ];
     for (segments, expected) in cases {
         let mut node = narrow::<V6>(6);

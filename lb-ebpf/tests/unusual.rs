@@ -200,3 +200,23 @@ fn a_lone_fragment_header_is_no_fragment() {
     let mut plain = segment::<V4>(17, (1, 1)).build();
     assert_eq!(remote::<V4>(17).ingress(&mut plain).outcome(), Outcome::Redirected);
 }
+
+/// What another machine on the link is sent stays its own: fragments, tags, extension headers.
+fn another_machines_packets_are_left_alone<F: Net>(protocol: u8) {
+    let mut node = remote::<F>(protocol);
+    let address = Frontend { service: 1, flags: FrontendFlags::ADDRESS, ..Frontend::default() };
+    F::tables(&mut node.maps).frontends.insert(FrontendKey::new(F::address(VIPS, 1), 0, 0), address);
+    let [first, later] = fragments(&a_datagram::<F>(protocol).build(), 64);
+    let with_tag = tagged(&segment::<F>(protocol, (1, 1)).build(), &[VLAN]);
+    for packet in [first, later, with_tag] {
+        let mut bytes = packet.bytes().to_vec();
+        bytes[5] ^= 0xff;
+        let original = BufferPacket::new(&bytes);
+        let mut packet = original.clone();
+        let verdict = node.ingress(&mut packet);
+        assert_eq!((verdict.action(), verdict.outcome()), (Action::Pass, Outcome::OtherHost));
+        assert_eq!(packet, original);
+    }
+    assert!(F::tables(&mut node.maps).fragments.is_empty());
+}
+for_all!(another_machines_packets_are_left_alone);

@@ -78,22 +78,17 @@ fn wait_until_up(namespace: &Namespace) -> Result<()> {
     Ok(())
 }
 
-/// The same routes as a list. A tc program's packets are measured by their device, not by the way.
-pub fn ways(tc: bool) -> Vec<Way> {
-    [ways_of::<V4>(tc), ways_of::<V6>(tc)].concat()
+/// The same routes as a list.
+pub fn ways() -> Vec<Way> {
+    [ways_of::<V4>(), ways_of::<V6>()].concat()
 }
 
-fn ways_of<F: Net>(tc: bool) -> Vec<Way> {
+fn ways_of<F: Net>() -> Vec<Way> {
     let neighbour =
         |ifindex| Route::Neighbour { ifindex, source: SOURCE, destination: DESTINATION, mtu: 1500 };
     let way = |subnet, mtu, route| {
         let prefix = F::ip(&F::address(subnet, 0));
-        Way {
-            prefix,
-            bits: if prefix.is_ipv4() { 16 } else { 64 },
-            mtu: if tc { u16::MAX } else { mtu },
-            route,
-        }
+        Way { prefix, bits: if prefix.is_ipv4() { 16 } else { 64 }, mtu, route }
     };
     vec![
         way(CLIENTS, 1500, neighbour(INGRESS)),

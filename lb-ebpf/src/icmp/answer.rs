@@ -5,7 +5,7 @@ use lb_common::{Outcome, protocol};
 use super::{Answer, ICMP_BYTES, IcmpFamily, Subject, is_unicast};
 use crate::checksum::Difference;
 use crate::headers::{Checksum, ETHERNET_BYTES, Ethernet, Icmp, Tcp, TcpFlags, Udp, Vlan};
-use crate::{Action, Host, L4Update, Packet, Verdict};
+use crate::{Action, AnswerKind, Host, L4Update, Packet, Verdict};
 
 /// Longest part of a packet that its answer quotes, from the IP header on, bytes: the longest headers of IPv4 and TCP.
 /// RFC 1812 section 4.3.2.3 and RFC 4443 section 2.4 (c) would have more; each byte is an iteration of the verifier.
@@ -47,7 +47,7 @@ where
     // Even, so that the checksum has no last byte of its own.
     let quote = room.min(QUOTE_MAX.into()) as u8 & !1;
     let headers = subject.l4.wrapping_sub(l3);
-    if quote < headers.saturating_add(TRANSPORT_MIN) || !host.may_answer() {
+    if quote < headers.saturating_add(TRANSPORT_MIN) || !host.may_answer(kind_of(verdict)) {
         return None;
     }
     let grow = F::HEADER_BYTES + ICMP_BYTES;
@@ -61,6 +61,11 @@ where
     let [first, second, third, fourth] = rest;
     let header = sums.pseudo_header.with([kind, code]).with([first, second]).with([third, fourth]);
     seal(packet, icmp, header, sums.quoted, field)
+}
+
+#[inline(always)]
+fn kind_of(verdict: Verdict) -> AnswerKind {
+    if verdict.outcome_index() == Outcome::TooBig.index() { AnswerKind::TooBig } else { AnswerKind::Error }
 }
 
 #[inline(always)]
@@ -132,6 +137,7 @@ fn seal<P: Packet>(
         pseudo_header,
         segment: header.plus(quote).plus(pseudo_header.negated()),
         zero_is_none: false,
+        ipv6: false,
     })
 }
 

@@ -5,12 +5,12 @@ use lb_common::Outcome;
 use super::{IcmpFamily, is_unicast};
 use crate::checksum::Difference;
 use crate::headers::{Ethernet, Icmp};
-use crate::{Action, Host, Packet, Verdict};
+use crate::{Action, AnswerKind, Host, Packet, Verdict};
 
 /// Turns the echo request with its IP header at `l3` and its ICMP header at `l4` into the reply, and sends that back.
 /// Any other packet passes as it is.
 ///
-/// The rate is not limited: a reply is no longer than its request, and goes where that came from.
+/// Beyond the rate it is dropped: a reply is no longer than its request, but may go where that only pretends to come from.
 #[inline(never)]
 pub fn echo<F, P, H>(packet: &mut P, l3: u8, l4: u8, host: &mut H) -> Verdict
 where
@@ -18,6 +18,9 @@ where
     P: Packet,
     H: Host<F>,
 {
+    if !host.may_answer(AnswerKind::Echo) {
+        return Verdict::drop(Outcome::Echo);
+    }
     match reply::<F, P>(packet, l3, l4) {
         Some(()) => Verdict::new(Action::Transmit, Outcome::Echo, host.ingress_ifindex()),
         None => Verdict::pass(Outcome::NotBalanced),

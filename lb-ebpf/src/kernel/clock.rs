@@ -14,7 +14,7 @@ pub(crate) fn now_s() -> u32 {
 
 /// Moves several times a second. The kernel puts the reading in place of the call of this helper.
 #[inline(always)]
-pub(crate) fn tick() -> u16 {
+pub(crate) fn tick() -> u32 {
     // SAFETY: as above.
-    (unsafe { bpf_jiffies64() } >> JIFFIES_LOG2) as u16
+    (unsafe { bpf_jiffies64() } >> JIFFIES_LOG2) as u32
 }

@@ -16,11 +16,16 @@ const AF_INET6: u8 = 10;
 
 /// How a family's addresses stand in the kernel's parameter block.
 pub(crate) trait Fib: Family {
+    /// Bytes of the IP header and of a TCP header, both without options.
+    const PART_HEADERS: u16;
+
     /// Writes family, addresses and traffic class.
     fn fill(params: &mut FibParams, query: &RouteQuery<'_, Self>);
 }
 
 impl Fib for V4 {
+    const PART_HEADERS: u16 = 40;
+
     #[inline(always)]
     fn fill(params: &mut FibParams, query: &RouteQuery<'_, Self>) {
         params.family = AF_INET;
@@ -31,6 +36,8 @@ impl Fib for V4 {
 }
 
 impl Fib for V6 {
+    const PART_HEADERS: u16 = 60;
+
     #[inline(always)]
     fn fill(params: &mut FibParams, query: &RouteQuery<'_, Self>) {
         params.family = AF_INET6;
@@ -41,7 +48,7 @@ impl Fib for V6 {
     }
 }
 
-/// Asks the routing table. `length` is zero where the kernel knows the packet's size itself.
+/// Asks the routing table for the way of a packet of `length` bytes.
 #[inline(always)]
 pub(crate) fn route<F: Fib>(ctx: *mut c_void, ifindex: u32, length: u16, query: &RouteQuery<'_, F>) -> Route {
     let mut block = MaybeUninit::<FibParams>::uninit();

@@ -9,7 +9,7 @@ use lb_common::{
     Fragment, FragmentKey, Frontend, FrontendKey, SLOTS_PER_LINE, SOURCE_SERVICE_BITS, ServiceInfo,
     ServiceStats, Settings, SlotLine, SourceKey, Trace, maps as sizes,
 };
-use lb_ebpf::{Family, Maps, Scratch, V4, V6, Verdict};
+use lb_ebpf::{AnswerKind, Family, Maps, Scratch, V4, V6, Verdict};
 
 use crate::kernel::clock::now_s;
 
@@ -122,7 +122,7 @@ pub(crate) fn count(verdict: Verdict) {
 
 /// ICMP messages sent in answer, and packets reported, in a second. Written by the programs, each CPU its own.
 #[btf_map]
-static RATES: PerCpuArray<Rate, 2> = PerCpuArray::new();
+static RATES: PerCpuArray<Rate, 4> = PerCpuArray::new();
 
 /// Where packets are worked on, by hook. Written by the programs, each CPU its own.
 #[btf_map]
@@ -137,13 +137,19 @@ struct Rate {
     count: u32,
 }
 
-/// Answers that a CPU sends in a second: the kernel's own limit for all (`net.ipv4.icmp_msgs_per_sec`).
-const ANSWERS_MAX: u32 = 1000;
+/// Errors that a CPU sends in a second: the kernel's own limit for all (`net.ipv4.icmp_msgs_per_sec`).
+const ERRORS_MAX: u32 = 1_000;
+/// Echo replies that a CPU sends in a second: enough for every monitor, and no help to those who reflect floods.
+const ECHOES_MAX: u32 = 10_000;
 
 /// Whether this CPU may send one more answer.
 #[inline(always)]
-pub(crate) fn may_answer() -> bool {
-    is_below(0, ANSWERS_MAX)
+pub(crate) fn may_answer(kind: AnswerKind) -> bool {
+    match kind {
+        AnswerKind::Error => is_below(0, ERRORS_MAX),
+        AnswerKind::TooBig => is_below(2, ERRORS_MAX),
+        AnswerKind::Echo => is_below(3, ECHOES_MAX),
+    }
 }
 
 /// Whether this CPU may report one more packet.

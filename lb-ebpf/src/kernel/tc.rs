@@ -7,11 +7,12 @@ use aya_ebpf::bindings::{
     __sk_buff, BPF_F_MARK_MANGLED_0, BPF_F_PSEUDO_HDR, TC_ACT_SHOT, bpf_hdr_start_off::BPF_HDR_START_NET,
 };
 use aya_ebpf::helpers::{
-    bpf_redirect, bpf_redirect_neigh, bpf_skb_change_head, bpf_skb_change_tail, bpf_skb_load_bytes_relative,
+    bpf_csum_update, bpf_redirect, bpf_redirect_neigh, bpf_skb_change_head, bpf_skb_change_tail,
+    bpf_skb_load_bytes_relative, bpf_skb_vlan_pop,
 };
 use aya_ebpf::programs::TcContext;
 use lb_ebpf::headers::{ETHERNET_BYTES, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet};
-use lb_ebpf::{Host, L4Update, Packet, Route, RouteQuery};
+use lb_ebpf::{AnswerKind, Host, L4Update, Packet, Route, RouteQuery};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::kernel::clock::{now_s, tick};
@@ -20,6 +21,8 @@ use crate::kernel::maps::may_answer;
 
 /// `PACKET_HOST` of `linux/if_packet.h`: addressed to this machine.
 const PACKET_HOST: u32 = 0;
+/// `PACKET_OTHERHOST`: addressed to another.
+const PACKET_OTHERHOST: u32 = 3;
 
 /// Longest run of headers that the engine reads: Ethernet, an IPv4 header with options, TCP.
 const HEADERS: u32 = 14 + 60 + 20;
@@ -203,6 +206,12 @@ impl Packet for TcPacket<'_> {
         let mangled = if update.zero_is_none { u64::from(BPF_F_MARK_MANGLED_0) } else { 0 };
         let (field, addresses) = (update.field - self.missing, u64::from(update.pseudo_header.to_u32()));
         self.ctx.l4_csum_replace(field, 0, addresses, mangled | u64::from(BPF_F_PSEUDO_HDR)).ok()?;
+        if update.ipv6 {
+            // The helper takes the change of the addresses off the sum that the device gave of the whole packet, as is right
+            // for IPv4 only, whose header checksum changes too. Where the device gave none this does nothing.
+            // SAFETY: the helper changes a number of the packet's, and no byte.
+            let _given = unsafe { bpf_csum_update(self.ctx.as_ptr().cast(), addresses as u32) };
+        }
         self.ctx.l4_csum_replace(field, 0, u64::from(update.segment.to_u32()), mangled).ok()
     }
 }
@@ -221,8 +230,8 @@ impl<F: Fib, const WORKLOAD: bool> Host<F> for TcHost<'_, WORKLOAD> {
     }
 
     #[inline(always)]
-    fn may_answer(&mut self) -> bool {
-        may_answer()
+    fn may_answer(&mut self, kind: AnswerKind) -> bool {
+        may_answer(kind)
     }
 
     #[inline(always)]
@@ -231,7 +240,7 @@ impl<F: Fib, const WORKLOAD: bool> Host<F> for TcHost<'_, WORKLOAD> {
     }
 
     #[inline(always)]
-    fn tick(&mut self) -> u16 {
+    fn tick(&mut self) -> u32 {
         tick()
     }
 
@@ -245,7 +254,8 @@ impl<F: Fib, const WORKLOAD: bool> Host<F> for TcHost<'_, WORKLOAD> {
     fn is_addressed(&mut self, _: [u8; 6]) -> bool {
         // SAFETY: the context of a tc program is an `__sk_buff`, readable while the program runs.
         let kind = unsafe { (*self.0.as_ptr().cast::<__sk_buff>()).pkt_type };
-        kind == PACKET_HOST
+        // What a workload behind a bridge sends is addressed to the bridge, and not to the port that it comes in by.
+        kind == PACKET_HOST || (WORKLOAD && kind == PACKET_OTHERHOST)
     }
 
     /// The kernel's neighbour table knows the way.
@@ -257,18 +267,35 @@ impl<F: Fib, const WORKLOAD: bool> Host<F> for TcHost<'_, WORKLOAD> {
     /// A known neighbour is left to the kernel like an unknown one: it writes the link header then.
     #[inline(always)]
     fn route(&mut self, query: &RouteQuery<'_, F>) -> Route {
-        match route(self.0.as_ptr(), ifindex(self.0), 0, query) {
+        // SAFETY: as above. A packet that was merged of several is cut up again on its way out: a part counts, without the
+        // options of its transport header.
+        let part = unsafe { (*self.0.as_ptr().cast::<__sk_buff>()).gso_size } as u16;
+        let length = if part == 0 { query.length } else { part.saturating_add(F::PART_HEADERS) };
+        match route(self.0.as_ptr(), ifindex(self.0), length, query) {
             Route::Neighbour { ifindex, .. } => Route::Unresolved { ifindex },
             other => other,
         }
     }
 }
 
-/// Whether the packet has a VLAN tag that was taken off it.
+/// Whether the packet has a VLAN tag that was taken off it, and that says which VLAN: a tag of priority only says none.
 #[inline(always)]
 pub(crate) fn is_tagged(ctx: &TcContext) -> bool {
     // SAFETY: the context of a tc program is an `__sk_buff`, readable while the program runs.
-    unsafe { (*ctx.as_ptr().cast::<__sk_buff>()).vlan_present != 0 }
+    let skb = unsafe { &*ctx.as_ptr().cast::<__sk_buff>() };
+    skb.vlan_present != 0 && skb.vlan_tci & 0xfff != 0
+}
+
+/// Takes off a tag that says a priority only, as the stack would: what is sent on has none.
+#[inline(always)]
+pub(crate) fn drop_priority_tag(ctx: &TcContext) {
+    // SAFETY: as above; no reference into the packet lives while the helper moves it.
+    unsafe {
+        if (*ctx.as_ptr().cast::<__sk_buff>()).vlan_present != 0 {
+            // When this fails the packet keeps its priority.
+            let _popped = bpf_skb_vlan_pop(ctx.as_ptr().cast());
+        }
+    }
 }
 
 /// The protocol of the packet as the stack knows it: an EtherType in network order.

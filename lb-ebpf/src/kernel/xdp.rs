@@ -4,7 +4,8 @@ use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::xdp_action;
 use aya_ebpf::helpers::{bpf_redirect, bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
 use aya_ebpf::programs::XdpContext;
-use lb_ebpf::{Host, L4Update, Packet, Route, RouteQuery, update_complete};
+use lb_common::DeviceFlags;
+use lb_ebpf::{AnswerKind, Host, L4Update, Packet, Route, RouteQuery, update_complete};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::kernel::clock::{now_s, tick};
@@ -67,8 +68,8 @@ impl<F: Fib> Host<F> for XdpHost<'_> {
     }
 
     #[inline(always)]
-    fn may_answer(&mut self) -> bool {
-        may_answer()
+    fn may_answer(&mut self, kind: AnswerKind) -> bool {
+        may_answer(kind)
     }
 
     #[inline(always)]
@@ -77,7 +78,7 @@ impl<F: Fib> Host<F> for XdpHost<'_> {
     }
 
     #[inline(always)]
-    fn tick(&mut self) -> u16 {
+    fn tick(&mut self) -> u32 {
         tick()
     }
 
@@ -93,7 +94,11 @@ impl<F: Fib> Host<F> for XdpHost<'_> {
 
     #[inline(always)]
     fn mac(&mut self, ifindex: u32) -> Option<[u8; 6]> {
-        device(ifindex).map(|device| device.mac).filter(|mac| *mac != [0; 6])
+        let ingress = self.0.ingress_ifindex() as u32;
+        device(ifindex)
+            .filter(|device| ifindex == ingress || device.flags & DeviceFlags::XDP_SENDS != 0)
+            .map(|device| device.mac)
+            .filter(|mac| *mac != [0; 6])
     }
 
     /// A device that may not be sent to from here is left to the stack like an unknown neighbour.

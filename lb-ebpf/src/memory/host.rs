@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::memory::InMemory;
-use crate::{Host, Route, RouteQuery};
+use crate::{AnswerKind, Host, Route, RouteQuery};
 
 /// The way to the addresses of a prefix.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +60,7 @@ impl<F: InMemory, const RESOLVES: bool> Host<F> for TableHost<RESOLVES> {
         self.inside
     }
 
-    fn may_answer(&mut self) -> bool {
+    fn may_answer(&mut self, _: AnswerKind) -> bool {
         let may = self.answers > 0;
         self.answers = self.answers.saturating_sub(1);
         may
@@ -71,8 +71,8 @@ impl<F: InMemory, const RESOLVES: bool> Host<F> for TableHost<RESOLVES> {
     }
 
     /// As coarse as the time is here.
-    fn tick(&mut self) -> u16 {
-        self.now_s as u16
+    fn tick(&mut self) -> u32 {
+        self.now_s
     }
 
     fn ingress_ifindex(&mut self) -> u32 {

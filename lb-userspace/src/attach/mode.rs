@@ -8,9 +8,11 @@ use crate::devices::{Kind, Link};
 /// Where in a device's way XDP runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum XdpMode {
-    /// In the driver where it can, else in the stack, else nowhere: the tc programs do all by themselves.
+    /// As `Prefer`, but on hardware only.
     #[default]
     Auto,
+    /// In the driver where it can, else in the stack, else nowhere: the tc programs do all by themselves.
+    Prefer,
     /// In the driver.
     Native,
     /// In the stack, for any device.
@@ -25,10 +27,11 @@ impl FromStr for XdpMode {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "auto" => Ok(Self::Auto),
+            "prefer" => Ok(Self::Prefer),
             "native" => Ok(Self::Native),
             "generic" => Ok(Self::Generic),
             "off" => Ok(Self::Off),
-            other => Err(format!("`{other}` is none of auto, native, generic, off")),
+            other => Err(format!("`{other}` is none of auto, prefer, native, generic, off")),
         }
     }
 }
@@ -36,15 +39,20 @@ impl FromStr for XdpMode {
 impl XdpMode {
     /// What to try on a device, best first.
     ///
-    /// Left to itself, weir runs XDP on hardware and on veth only. What arrives by a bridge, a VLAN, a bond or a tunnel
+    /// Left to itself, weir runs XDP on hardware only. What a veth device brings comes from this machine, mostly with its
+    /// checksum left to complete; and what XDP sends back, its far end does not take without a program of its own. What
+    /// arrives by a bridge, a VLAN, a bond or a tunnel
     /// went through the device below already, where packets were merged into large ones: generic XDP would copy each of
     /// up to 64 KiB into one piece again (`netif_skb_check_for_xdp` in the kernel's `net/core/dev.c`). It may also come
     /// from this machine with its checksum left to complete, which an XDP program cannot see and a tc program can.
     pub(super) fn attempts(self, link: &Link) -> &'static [Xdp] {
-        let suited = link.ethernet && !link.loopback && matches!(link.kind, Kind::Hardware | Kind::Veth);
+        let suited = link.ethernet && !link.loopback;
         match self {
-            Self::Auto if suited => &[Xdp::Native, Xdp::Generic],
-            Self::Auto | Self::Off => &[],
+            Self::Auto if suited && link.kind == Kind::Hardware => &[Xdp::Native, Xdp::Generic],
+            Self::Prefer if suited && matches!(link.kind, Kind::Hardware | Kind::Veth) => {
+                &[Xdp::Native, Xdp::Generic]
+            }
+            Self::Auto | Self::Prefer | Self::Off => &[],
             Self::Native => &[Xdp::Native],
             Self::Generic => &[Xdp::Generic],
         }

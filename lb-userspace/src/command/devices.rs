@@ -21,8 +21,8 @@ pub(super) struct DeviceArgs {
     /// Devices that lead to workloads of this node, such as `veth*,cali*`: what arrives by them comes from inside.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     workload_device: Vec<Pattern>,
-    /// Where XDP runs: in the driver (native), in the stack (generic), nowhere (off: tc does all), or the best that a
-    /// device can do (auto).
+    /// Where XDP runs: in the driver (native), in the stack (generic), nowhere (off: tc does all), the first of these that a
+    /// device can do (prefer), or that on hardware only (auto).
     #[arg(long, value_name = "MODE", default_value = "auto")]
     xdp_mode: XdpMode,
     /// How the tc programs attach: by links (tcx, Linux 6.6), by filters (clsact), or auto: by links where possible.
@@ -62,6 +62,11 @@ impl View {
     pub(super) fn addresses(&self) -> Vec<IpAddr> {
         addresses(&self.wanted, &self.listing)
     }
+
+    /// Every address of this machine, on whichever device.
+    pub(super) fn own(&self) -> BTreeSet<IpAddr> {
+        self.listing.links.iter().flat_map(|link| &link.addresses).copied().collect()
+    }
 }
 
 /// Which devices to look for, and what was said of those that are missing.
@@ -93,7 +98,7 @@ impl Watcher {
             warn!("no device is named {pattern}: it is served when there is one");
         }
         self.told = missing;
-        let wanted = self.selection.choose(&listing.links);
+        let wanted = self.selection.choose(&listing.links, &listing.preferred);
         Ok(View { wanted, listing })
     }
 }

@@ -12,6 +12,7 @@ mod settings;
 mod sysctls;
 mod trace;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -98,6 +99,7 @@ impl NodeArgs {
             name: self.node_name.clone().unwrap_or_else(host_name),
             zone: self.zone.clone(),
             addresses: self.node_ip.clone(),
+            own: BTreeSet::new(),
             policy: Policy {
                 external_cluster_ip: self.external_cluster_ip,
                 node_port_addresses: self.nodeport_addresses.clone(),

@@ -50,7 +50,7 @@ pub(super) const fn flow_state(state: FlowState) -> &'static str {
         FlowState::New => "new",
         FlowState::Established => "established",
         FlowState::ClientClosed | FlowState::BackendClosed => "closing",
-        FlowState::Closed => "closed",
+        FlowState::Closed | FlowState::Reset => "closed",
     }
 }
 

@@ -141,6 +141,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<()> {
     }
     let directory = Directory::open(&args.manifests)?;
     let mut node = args.node.node();
+    node.own = view.own();
     if node.addresses.is_empty() {
         node.addresses = view.addresses();
         tell_addresses(&node.addresses);
@@ -272,9 +273,11 @@ impl Agent {
     fn look(&mut self) -> Option<View> {
         match self.watcher.look() {
             Ok(view) => {
+                let mut node = Node { own: view.own(), ..self.node.clone() };
                 if self.follows_addresses {
-                    self.node_changed(Node { addresses: view.addresses(), ..self.node.clone() });
+                    node.addresses = view.addresses();
                 }
+                self.node_changed(node);
                 Some(view)
             }
             Err(error) => {
@@ -289,7 +292,9 @@ impl Agent {
         if node == self.node {
             return;
         }
-        tell_addresses(&node.addresses);
+        if node.addresses != self.node.addresses {
+            tell_addresses(&node.addresses);
+        }
         self.node = node;
         if let Err(error) = write_settings(&mut self.tables, &self.node, self.snat_ports, self.answer_echo) {
             error!("{error}");

@@ -66,8 +66,13 @@ mod tests {
     #[test]
     fn the_first_address_of_each_family_is_the_source() {
         let addresses = ["2001:db8::1", "192.0.2.1", "192.0.2.2"].map(|text| text.parse().unwrap());
-        let mut node =
-            Node { name: String::new(), zone: None, addresses: addresses.into(), policy: Policy::default() };
+        let mut node = Node {
+            name: String::new(),
+            zone: None,
+            addresses: addresses.into(),
+            own: std::collections::BTreeSet::new(),
+            policy: Policy::default(),
+        };
         let ports = PortRange { first: 1, last: 2 };
         let chosen = settings(&node, ports, true);
         assert_eq!(chosen.snat4, [192, 0, 2, 1]);

@@ -38,7 +38,9 @@ impl Selection {
     /// The devices to serve on, by index.
     ///
     /// A name says more than a pattern, and a pattern for workloads more than one for the node: no device is both.
-    pub fn choose(&self, links: &[Link]) -> Vec<Wanted> {
+    ///
+    /// `preferred` are the addresses that the kernel takes towards other networks.
+    pub fn choose(&self, links: &[Link], preferred: &[IpAddr]) -> Vec<Wanted> {
         let leads_to_workload =
             |link: &&Link| matches!(self.role(link), Some((Role::Workload, _))) && link.master.is_some();
         let workload_bridges: BTreeSet<u32> =
@@ -47,7 +49,7 @@ impl Selection {
             .iter()
             .filter_map(|link| {
                 let chosen = self.role(link).or_else(|| {
-                    let found = self.nodes.is_empty() && is_found(link);
+                    let found = self.nodes.is_empty() && is_found(link, preferred);
                     // What workloads send is taken at their own devices, where it comes from inside.
                     (found && !workload_bridges.contains(&link.ifindex)).then_some((Role::Node, false))
                 });
@@ -86,9 +88,14 @@ impl Selection {
     }
 }
 
-/// Whether a device that nobody named is one of the node's.
-fn is_found(link: &Link) -> bool {
-    !link.loopback && link.kind != Kind::Dummy && !link.addresses.is_empty()
+/// Whether a device that nobody named is one of the node's. A bridge is when it leads to other networks: else it most
+/// likely is one of a pod network, whose traffic does not come from outside.
+fn is_found(link: &Link, preferred: &[IpAddr]) -> bool {
+    let leads_out = || link.addresses.iter().any(|ip| preferred.contains(ip));
+    !link.loopback
+        && link.kind != Kind::Dummy
+        && !link.addresses.is_empty()
+        && (link.kind != Kind::Bridge || leads_out())
 }
 
 /// The node's addresses: those of its devices, each once; first in each family the one that the kernel itself takes
@@ -144,16 +151,27 @@ mod tests {
     }
 
     fn names(selection: &Selection, role: Role) -> Vec<String> {
-        let wanted = selection.choose(&links());
+        let wanted = selection.choose(&links(), &[]);
         wanted.into_iter().filter(|wanted| wanted.role == role).map(|wanted| wanted.link.name).collect()
     }
 
     #[test]
     fn without_names_devices_with_addresses_serve() {
-        assert_eq!(names(&selection(&[], &[]), Role::Node), ["eth0", "eth1", "cni0", "veth5678"]);
+        assert_eq!(names(&selection(&[], &[]), Role::Node), ["eth0", "eth1", "veth5678"]);
         let with_pods = selection(&[], &["veth*"]);
         assert_eq!(names(&with_pods, Role::Node), ["eth0", "eth1"], "cni0 has a workload behind it");
         assert_eq!(names(&with_pods, Role::Workload), ["veth1234", "veth5678"]);
+    }
+
+    #[test]
+    fn a_bridge_is_the_nodes_when_it_leads_to_other_networks() {
+        let links = links();
+        let bridge = links.iter().find(|link| link.kind == Kind::Bridge).expect("there is one");
+        let chosen = |preferred: &[IpAddr]| {
+            selection(&[], &[]).choose(&links, preferred).iter().any(|wanted| wanted.link == *bridge)
+        };
+        assert!(!chosen(&[]), "most likely a pod network's");
+        assert!(chosen(&bridge.addresses));
     }
 
     #[test]
@@ -180,7 +198,7 @@ mod tests {
     #[test]
     fn the_address_of_the_default_route_comes_first() {
         let listing = Listing { links: links(), preferred: vec!["192.0.2.1".parse().unwrap()] };
-        let wanted = selection(&["eth*"], &["veth*"]).choose(&listing.links);
+        let wanted = selection(&["eth*"], &["veth*"]).choose(&listing.links, &[]);
         let expected = ["192.0.2.1", "10.0.0.1", "2001:db8::1"].map(|text| text.parse::<IpAddr>().unwrap());
         assert_eq!(addresses(&wanted, &listing), expected);
     }

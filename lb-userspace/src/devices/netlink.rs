@@ -121,16 +121,15 @@ pub fn remove_clsact(ifindex: u32) -> Result<(), DeviceError> {
 
 /// All parts of the answer to a question for a list.
 fn dump(what: &'static str, question: &Message) -> Result<Vec<Message>, DeviceError> {
-    let mut messages = Vec::new();
     for _ in 0..TRIES {
         let socket = ask(what, question.clone(), NLM_F_DUMP)?;
-        let (answered, whole) = answer(what, &socket)?;
-        messages = answered;
+        let (messages, whole) = answer(what, &socket)?;
         if whole {
-            break;
+            return Ok(messages);
         }
     }
-    Ok(messages)
+    // A list with holes would take the programs off devices that are there.
+    Err(DeviceError::Answer { what, reason: "it changed each time while the kernel told it".to_owned() })
 }
 
 fn ask(what: &'static str, question: Message, flags: u16) -> Result<Socket, DeviceError> {

@@ -144,7 +144,7 @@ impl Writer for Checked {
 
 fn node() -> Node {
     let addresses = vec![[192, 0, 2, 1].into()];
-    Node { name: "here".to_owned(), zone: None, addresses, policy: Policy::default() }
+    Node { name: "here".to_owned(), zone: None, addresses, own: BTreeSet::new(), policy: Policy::default() }
 }
 
 /// A Service with an external IP, and a second port if its number is odd.

@@ -94,7 +94,7 @@ impl KnownFlow {
                 "a flow entry says that this is the reply of a connection to this node: it is translated where it leaves \
                  the node, and here it passes as it is"
             }
-            Self { state: FlowState::Closed, .. } if opens => {
+            Self { state: FlowState::Closed | FlowState::Reset, .. } if opens => {
                 "a flow entry of these addresses is there; its connection is closed, and this is a new one"
             }
             Self { stale: true, .. } => "a flow entry of these addresses is there, but its endpoint is gone",

@@ -170,7 +170,7 @@ where
     ) -> Result<Option<Flow<F::Address>>, MapsError> {
         let Some(mut flow) = some(F::MAPS.flows, self.flows.get(key, 0))? else { return Ok(None) };
         // As if it was not looked at for a while: its age counts, and its way out is looked up.
-        flow.tick = !(world.now_s as u16);
+        flow.tick = !world.now_s;
         flow.ifindex = 0;
         F::tables(&mut world.maps).flows.insert(*key, flow);
         Ok(Some(flow))

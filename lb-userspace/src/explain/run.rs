@@ -43,7 +43,8 @@ pub(super) fn run<F: Family>(key: FlowKey<F::Address>, origin: Origin, world: &W
     let mut after = world.maps.clone();
     let known = F::tables(&mut after).flows.get(&key);
     let opens = known.is_none_or(|flow| {
-        is_over::<F>(flow, key.protocol, world.now_s) || FlowState::from_u8(flow.state) == FlowState::Closed
+        is_over::<F>(flow, key.protocol, world.now_s)
+            || matches!(FlowState::from_u8(flow.state), FlowState::Closed | FlowState::Reset)
     });
     let route = Route::Neighbour { ifindex: OUT, source: [0; 6], destination: [0; 6], mtu: u16::MAX };
     let way = |prefix| Way { prefix, bits: 0, mtu: u16::MAX, route };

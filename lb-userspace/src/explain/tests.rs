@@ -19,8 +19,13 @@ use crate::source::read_once;
 fn world() -> World {
     let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
     let (mut model, _) = read_once(examples).unwrap();
-    let node =
-        Node { name: "node-1".to_owned(), zone: None, addresses: Vec::new(), policy: Policy::default() };
+    let node = Node {
+        name: "node-1".to_owned(),
+        zone: None,
+        addresses: Vec::new(),
+        own: std::collections::BTreeSet::new(),
+        policy: Policy::default(),
+    };
     let mut world = World { now_s: 60, ..World::default() };
     let settings = Settings {
         snat4: [192, 0, 2, 10],

@@ -1,5 +1,6 @@
 //! The node that is planned for, and what its operator chose.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
@@ -14,11 +15,19 @@ pub struct Node {
     pub zone: Option<String>,
     /// Its addresses; the first of a family is its primary one.
     pub addresses: Vec<IpAddr>,
+    /// Every address of this machine, on whichever device, beside these: none of them is a virtual IP whose unused ports
+    /// nobody else has.
+    pub own: BTreeSet<IpAddr>,
     /// What the operator chose.
     pub policy: Policy,
 }
 
 impl Node {
+    /// Whether an address is one of this machine's.
+    pub fn has(&self, ip: &IpAddr) -> bool {
+        self.addresses.contains(ip) || self.own.contains(ip)
+    }
+
     /// What of the operator's choice cannot be honoured, for people.
     pub fn problems(&self) -> Vec<String> {
         let loopback = self.policy.node_port_addresses.wants_loopback();

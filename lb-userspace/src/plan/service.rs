@@ -67,9 +67,7 @@ fn plan_port(
     let candidates: Vec<Candidate<'_>> = endpoints
         .into_iter()
         .map(|(at, endpoint)| {
-            // An address of the node is here, whatever a manifest says of it or leaves out.
-            let local = (!node.name.is_empty() && endpoint.node_name.as_ref() == Some(&node.name))
-                || node.addresses.contains(&endpoint.address);
+            let local = !node.name.is_empty() && endpoint.node_name.as_ref() == Some(&node.name);
             Candidate { at, endpoint, local }
         })
         .collect();
@@ -91,7 +89,9 @@ fn plan_port(
                 || cluster.contains_key(&candidate.at)
                 || local.contains_key(&candidate.at);
             let state = if takes_new { BackendState::Active } else { BackendState::Draining };
-            (candidate.at, BackendPlan { local: candidate.local, state, weight })
+            // For translation, an address of the node is here whatever a manifest says of it or leaves out.
+            let local = candidate.local || node.has(&candidate.endpoint.address);
+            (candidate.at, BackendPlan { local, state, weight })
         })
         .collect();
     PortPlan {
@@ -103,10 +103,7 @@ fn plan_port(
         },
         port: port.port,
         affinity_timeout_s: service.affinity_timeout_s.unwrap_or(0),
-        virtual_ips: virtual_ips(service, family)
-            .map(|(ip, _)| ip)
-            .filter(|ip| !node.addresses.contains(ip))
-            .collect(),
+        virtual_ips: virtual_ips(service, family).map(|(ip, _)| ip).filter(|ip| !node.has(ip)).collect(),
         sources: sources(service, family, node),
         frontends,
         backends,

@@ -15,6 +15,7 @@ pub(super) fn node() -> Node {
         name: "here".to_owned(),
         zone: Some("a".to_owned()),
         addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
+        own: BTreeSet::new(),
         policy: Policy::default(),
     }
 }

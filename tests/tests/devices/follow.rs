@@ -64,7 +64,7 @@ fn a_device_is_added_renamed_removed_and_made_anew() {
 
     let receiver = new_cable("eth1.7");
     served(&pair, &agent, to);
-    assert_eq!(pins(&agent), with("eth1%2e7"));
+    until("all pins of the new device", &agent, || pins(&agent) == with("eth1%2e7"));
 
     let before = attached(&pair.node);
     for line in ["set eth1.7 down", "set eth1.7 name uplink", "set uplink up"] {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tests::net::{Namespace, Pair, PassProgram};
+use tests::net::{CLIENT4, Namespace, Pair, PassProgram};
 
 use super::{attached, manifests, pins, server, start, until, vip_served};
 
@@ -37,6 +37,8 @@ fn a_bridge_is_served_by_tc() {
     pair.node.ip("link add br.0 type bridge stp_state 0 forward_delay 0 mcast_snooping 0").unwrap();
     pair.node.ip("link set eth0 master br.0").unwrap();
     move_addresses(&pair.node, "br.0");
+    // Without a way to other networks, a bridge most likely is a pod network's.
+    pair.node.ip(&format!("route add default via {CLIENT4}")).unwrap();
     served_by_tc(&pair, "br.0");
 }
 

@@ -32,7 +32,11 @@ fn server(pair: &Pair) -> Server {
 
 /// A started agent that serves NodePorts wherever the node has an address.
 fn start<'pair>(pair: &'pair Pair, manifests: &Manifests, more: &[&str]) -> Agent<'pair> {
-    let more = [&["--nodeport-addresses", "all"], more].concat();
+    let mut more = [&["--nodeport-addresses", "all"], more].concat();
+    if !more.contains(&"--xdp-mode") {
+        // Left to itself, weir does not run XDP on veth devices.
+        more.extend(["--xdp-mode", "prefer"]);
+    }
     let mut agent = Agent::alone(&pair.node, &pair.name, manifests, &more);
     agent.launch().unwrap();
     agent

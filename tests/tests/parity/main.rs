@@ -59,8 +59,8 @@ fn compare(seed: u64) {
     let mut both = Both {
         kernel: KernelObject::load(SIZES).expect("the object loads"),
         maps: world.maps.clone(),
-        device: TableHost { mac: Some(SOURCE), ..TableHost::new(INGRESS, ways(false)) },
-        stack: TableHost { mac: Some(SOURCE), ..TableHost::new(INGRESS, ways(true)) },
+        device: TableHost { mac: Some(SOURCE), ..TableHost::new(INGRESS, ways()) },
+        stack: TableHost { mac: Some(SOURCE), ..TableHost::new(INGRESS, ways()) },
     };
     both.kernel.fill(&both.maps).expect("the maps take what the world has");
     let (mut outcomes, mut errors) =
