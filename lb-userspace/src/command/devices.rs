@@ -81,11 +81,11 @@ impl Watcher {
     /// A device that was named and is not here is an error then; later it may come and go.
     pub(super) fn new(selection: Selection) -> anyhow::Result<(Self, View)> {
         let mut watcher = Self { selection, told: BTreeSet::new() };
-        let view = watcher.look()?;
-        let missing = watcher.selection.missing(&view.listing.links);
-        if let Some(name) = missing.first().filter(|pattern| pattern.is_name()) {
+        let missing = watcher.selection.missing(&list()?.links).first().copied().cloned();
+        if let Some(name) = missing.filter(Pattern::is_name) {
             return Err(AttachError::NoDevice(name.to_string()).into());
         }
+        let view = watcher.look()?;
         Ok((watcher, view))
     }
 
@@ -194,7 +194,7 @@ impl Devices {
             let name = device.map_or("", |wanted| wanted.link.name.as_str());
             warn!(
                 "device {name} has index {ifindex}, and the map DEVICES ends at {size}: packets to such devices take \
-                 the way through the stack, and workloads behind them count as outside"
+                 the way through the stack"
             );
         }
         tables.write_devices(&known)?;

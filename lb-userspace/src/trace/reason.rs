@@ -111,7 +111,10 @@ pub const fn reason(outcome: Outcome) -> &'static str {
         Outcome::NoLocalBackend => "the traffic policy keeps it on this node, which has no endpoint",
         Outcome::UnusedPort => "a port of a virtual IP that no Service has",
         Outcome::SourceRefused => "its source is in none of the Service's loadBalancerSourceRanges",
-        Outcome::FromOutside => "to a cluster IP from outside the cluster",
+        Outcome::FromOutside => {
+            "to a cluster IP from outside: pods are inside by --workload-device or --cluster-cidr, all others by \
+             --external-cluster-ip"
+        }
         Outcome::Echo => "an echo request to a virtual IP, answered",
         Outcome::FragmentUnknown => "a fragment to a virtual IP whose first fragment was not seen",
         Outcome::SctpPorts => {

@@ -28,7 +28,7 @@ fn a_pattern_waits_for_its_device_and_takes_no_other() {
     }
     pair.node.ip("link set uplink1 up").unwrap();
     until("the device", &agent, || pins(&agent).len() == 3);
-    super::served(&pair, &agent, super::vip(tests::net::Family::V4));
+    super::served(&pair, &agent, super::vip(Family::V4));
 
     pair.node.ip("link set uplink1 down").unwrap();
     pair.node.ip("link set uplink1 name eth0").unwrap();
