@@ -13,7 +13,8 @@ pub struct Device {
 }
 
 impl Device {
-    /// Whether the device has this Ethernet address, or none that is known. By halves of words, as both are aligned.
+    /// Whether the device has this Ethernet address, or none that is known and this one is of one machine. By halves of
+    /// words, as both are aligned.
     #[inline(always)]
     pub const fn is_addressed(&self, destination: [u8; 6]) -> bool {
         const fn words([a, b, c, d, e, f]: [u8; 6]) -> (u16, u16, u16) {
@@ -21,7 +22,8 @@ impl Device {
         }
         let (own, other) = (words(self.mac), words(destination));
         let same = (own.0 ^ other.0) | (own.1 ^ other.1) | (own.2 ^ other.2);
-        same == 0 || own.0 | own.1 | own.2 == 0
+        let [first, ..] = destination;
+        same == 0 || (own.0 | own.1 | own.2 == 0 && first & 1 == 0)
     }
 }
 

@@ -6,12 +6,13 @@ use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
+use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
 use aya::programs::{ProgramInfo, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
 use lb_common::{
-    Backend, Device, DeviceFlags, FilterBit, Frontend, FrontendKey, Outcome, SLOTS_PER_LINE, Settings,
-    SlotLine, maps,
+    Backend, Device, DeviceFlags, FilterBit, Frontend, FrontendKey, Outcome, SLOTS_PER_LINE,
+    SOURCE_SERVICE_BITS, Settings, SlotLine, SourceKey, maps,
 };
 use lb_ebpf::Family;
 use lb_ebpf::memory::{MemoryMaps, Tables};
@@ -165,6 +166,8 @@ impl KernelObject {
         words.iter().try_for_each(|(word, bits)| filter.set(*word, bits, 0))?;
         self.fill_family("FRONTENDS4", "BACKENDS4", &memory.v4)?;
         self.fill_family("FRONTENDS6", "BACKENDS6", &memory.v6)?;
+        self.fill_sources("SOURCES4", &memory.v4)?;
+        self.fill_sources("SOURCES6", &memory.v6)?;
         let mut slots = self.array::<SlotLine>("SLOTS")?;
         for (index, chunk) in memory.slots.chunks(SLOTS_PER_LINE as usize).enumerate() {
             let mut line = SlotLine { backends: [0; SLOTS_PER_LINE as usize] };
@@ -193,6 +196,17 @@ impl KernelObject {
         let mut map = self.array::<Backend<F::Address>>(backends)?;
         for (id, backend) in tables.backends.iter().enumerate() {
             map.set(id as u32, backend, 0)?;
+        }
+        Ok(())
+    }
+
+    fn fill_sources<F: Family>(&mut self, name: &str, tables: &Tables<F>) -> Result<()>
+    where
+        SourceKey<F::Address>: Pod,
+    {
+        let mut map = LpmTrie::<_, SourceKey<F::Address>, u32>::try_from(self.map(name)?)?;
+        for (key, bits) in &tables.sources {
+            map.insert(&Key::new(SOURCE_SERVICE_BITS + bits, *key), &1_u32, 0)?;
         }
         Ok(())
     }

@@ -80,7 +80,8 @@ impl<F: InMemory, const RESOLVES: bool> Host<F> for TableHost<RESOLVES> {
     }
 
     fn is_addressed(&mut self, destination: [u8; 6]) -> bool {
-        self.mac.is_none_or(|mac| mac == destination)
+        let [first, ..] = destination;
+        first & 1 == 0 && self.mac.is_none_or(|mac| mac == destination)
     }
 
     /// The way is always asked for: the routing table may change under a test at any time.

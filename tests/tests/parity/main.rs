@@ -21,6 +21,8 @@ use crate::world::{Hook, World};
 
 const SIZES: Sizes = Sizes { slots: 1024, flows: 65_536, backends: 256 };
 const PACKETS: u32 = 20_000;
+/// Instructions that the verifier may walk of a program: older ones walk more than this kernel's for the same.
+const WALKED_MAX: u32 = 400_000;
 
 /// Return values of programs, `linux/bpf.h` and `linux/pkt_cls.h`.
 const XDP_ACTIONS: [(Action, u32); 5] = [
@@ -44,6 +46,7 @@ struct Both {
     maps: MemoryMaps,
     device: TableHost<false>,
     stack: TableHost<true>,
+    workload: TableHost<true>,
 }
 
 #[test]
@@ -61,6 +64,7 @@ fn compare(seed: u64) {
         maps: world.maps.clone(),
         device: TableHost { mac: Some(SOURCE), ..TableHost::new(INGRESS, ways()) },
         stack: TableHost { mac: Some(SOURCE), ..TableHost::new(INGRESS, ways()) },
+        workload: TableHost { inside: true, ..TableHost::new(INGRESS, ways()) },
     };
     both.kernel.fill(&both.maps).expect("the maps take what the world has");
     let (mut outcomes, mut errors) =
@@ -95,7 +99,7 @@ impl Both {
         let mut out = vec![0; packet.bytes().len() + 64];
         let context: &[u8] = match hook {
             Hook::Device => &xdp_context(packet.bytes().len(), INGRESS),
-            Hook::Ingress | Hook::Egress => &tc_context(INGRESS),
+            Hook::Ingress | Hook::Workload | Hook::Egress => &tc_context(INGRESS),
         };
         let options = TestRunOptions {
             data_in: Some(packet.bytes()),
@@ -106,8 +110,12 @@ impl Both {
         let kernel = &mut self.kernel;
         let result = match hook {
             Hook::Device => kernel.xdp("weir_xdp").expect("it loads").test_run(options).expect("it runs"),
-            Hook::Ingress | Hook::Egress => {
-                let name = if hook == Hook::Ingress { "weir_tc_ingress" } else { "weir_tc_egress" };
+            Hook::Ingress | Hook::Workload | Hook::Egress => {
+                let name = match hook {
+                    Hook::Ingress => "weir_tc_ingress",
+                    Hook::Workload => "weir_tc_workload",
+                    _ => "weir_tc_egress",
+                };
                 // The kernel makes no socket buffer of less than an IP header.
                 kernel.classifier(name).expect("it loads").test_run(options).ok()?
             }
@@ -121,6 +129,9 @@ impl Both {
             }
             Hook::Ingress => {
                 ingress(&mut after, &mut self.maps, &mut self.stack, &mut Scratch::EMPTY.clone())
+            }
+            Hook::Workload => {
+                ingress(&mut after, &mut self.maps, &mut self.workload, &mut Scratch::EMPTY.clone())
             }
             Hook::Egress => egress(&mut after, &mut self.maps, &mut self.stack, &mut Scratch::EMPTY.clone()),
         };
@@ -140,6 +151,8 @@ fn report(kernel: &KernelObject, outcomes: &BTreeMap<(Hook, Outcome), u64>) {
     for (name, info) in kernel.statistics().expect("the kernel describes its programs") {
         let walked = info.verified_instruction_count().map_or("?".to_owned(), |count| count.to_string());
         println!("{name}: {walked} instructions walked by the verifier");
+        let under = info.verified_instruction_count().is_none_or(|count| count < WALKED_MAX);
+        assert!(under, "{name}: {walked} instructions are too near to the million that the verifier allows");
     }
 }
 
@@ -180,6 +193,10 @@ fn check_variety(outcomes: &BTreeMap<(Hook, Outcome), u64>) {
     for outcome in wanted {
         assert!(outcomes.contains_key(&(Hook::Device, outcome)), "no packet was {}", outcome.name());
     }
+    for outcome in [Outcome::SourceRefused, Outcome::FromOutside, Outcome::NoLocalBackend] {
+        assert!(outcomes.contains_key(&(Hook::Device, outcome)), "no packet was {}", outcome.name());
+    }
+    assert!(outcomes.contains_key(&(Hook::Workload, Local)));
     assert!(outcomes.contains_key(&(Hook::Ingress, Resolved)));
     assert!(outcomes.contains_key(&(Hook::Egress, Replied)));
     for hook in [Hook::Device, Hook::Ingress] {

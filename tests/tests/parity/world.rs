@@ -1,7 +1,12 @@
 //! Random Services, backends and packets, of which many belong together.
 
+use std::collections::BTreeMap;
+
 use aya::Pod;
-use lb_common::{Backend, Flow, FlowKey, Frontend, FrontendFlags, FrontendKey, Run, SettingsFlags, protocol};
+use lb_common::{
+    Affinity, AffinityKey, Backend, BackendFlags, Flow, FlowKey, Frontend, FrontendFlags, FrontendKey, Run,
+    SettingsFlags, SourceKey, protocol,
+};
 use lb_ebpf::headers::TcpFlags;
 use lb_ebpf::icmp::IcmpFamily;
 use lb_ebpf::memory::network::{CLIENTS, LOCAL, Net, Node, PORT, REMOTE, VIPS};
@@ -18,6 +23,7 @@ use crate::random::Random;
 pub(crate) enum Hook {
     Device,
     Ingress,
+    Workload,
     Egress,
 }
 
@@ -43,6 +49,8 @@ impl World {
         maps.slots = slots(&mut random);
         fill::<V4>(&mut random, &mut maps.v4);
         fill::<V6>(&mut random, &mut maps.v6);
+        allow::<V4>(&mut maps.v4);
+        allow::<V6>(&mut maps.v6);
         Self { random, maps, sent: Vec::new() }
     }
 
@@ -59,8 +67,14 @@ impl World {
 
     /// A packet and the hook that it comes to.
     pub(crate) fn packet(&mut self) -> (Hook, BufferPacket) {
-        let hook =
-            self.random.one_of(&[Hook::Device, Hook::Device, Hook::Device, Hook::Ingress, Hook::Egress]);
+        let hook = self.random.one_of(&[
+            Hook::Device,
+            Hook::Device,
+            Hook::Device,
+            Hook::Ingress,
+            Hook::Workload,
+            Hook::Egress,
+        ]);
         let sent = self.random.below(self.sent.len().max(1));
         // A later fragment has no ports to turn round.
         let turned = self.sent.get(sent).and_then(BufferPacket::turned);
@@ -209,7 +223,7 @@ fn fill<F: Net>(random: &mut Random, tables: &mut Tables<F>) {
             address: F::address(subnet, 256 + id),
             port: 8080_u16.to_be_bytes(),
             state: 1,
-            flags: u8::from(subnet == LOCAL),
+            flags: u8::from(subnet == LOCAL) | BackendFlags::IN_CLUSTER,
             service: service_of(u32::from(id)),
             generation: random.below(5) as u32,
         });
@@ -226,11 +240,27 @@ fn fill<F: Net>(random: &mut Random, tables: &mut Tables<F>) {
             3 => Run { start: 40, length: 40 },
             _ => Run { start: u32::from(vip) * RUN, length: RUN },
         };
+        let (flags, affinity_timeout_s) = match vip {
+            // Longer than the test, whatever the clocks of both sides say.
+            4 => (0, u32::MAX),
+            5 => (FrontendFlags::SOURCE_RANGES, 0),
+            6 => (FrontendFlags::INSIDE_ONLY, 0),
+            7 => (FrontendFlags::OUTSIDE_DROPS | FrontendFlags::INSIDE_DROPS, 0),
+            _ => (0, 0),
+        };
+        let outside = if vip == 7 { Run::default() } else { outside };
         for protocol in [protocol::TCP, protocol::UDP] {
-            let frontend = Frontend { service: u32::from(vip), outside, ..Frontend::default() };
+            let frontend =
+                Frontend { service: u32::from(vip), affinity_timeout_s, inside: outside, outside, flags };
             tables.frontends.insert(FrontendKey::new(F::address(VIPS, vip), PORT, protocol), frontend);
         }
     }
+}
+
+/// Hosts 4 to 7 of the clients may use the fifth VIP.
+fn allow<F: Net>(tables: &mut Tables<F>) {
+    let width = size_of::<F::Address>() as u32 * 8;
+    tables.sources.push((SourceKey { service: 5, address: F::address(CLIENTS, 4) }, width - 2));
 }
 
 fn change<F: Net>(random: &mut Random, tables: &mut Tables<F>) {
@@ -250,10 +280,25 @@ fn change<F: Net>(random: &mut Random, tables: &mut Tables<F>) {
     }
 }
 
-/// The flow tables of both sides hold the same, but for the time of the latest packet.
+/// The tables of both sides hold the same, but for the time of the latest packet.
 pub(crate) fn check_flows(kernel: &mut KernelObject, maps: &MemoryMaps) {
     check_table(kernel, "FLOWS4", &maps.v4);
     check_table(kernel, "FLOWS6", &maps.v6);
+    check_affinity(kernel, "AFFINITY4", &maps.v4);
+    check_affinity(kernel, "AFFINITY6", &maps.v6);
+}
+
+fn check_affinity<F: Family>(kernel: &mut KernelObject, name: &str, tables: &Tables<F>)
+where
+    AffinityKey<F::Address>: Pod,
+{
+    let table = kernel.hash::<AffinityKey<F::Address>, Affinity>(name).expect("the table of clients");
+    let held: BTreeMap<_, _> = table.iter().map(|entry| entry.expect("an entry")).collect();
+    assert!(!held.is_empty(), "{name} is empty");
+    let timeless = |entries: &BTreeMap<AffinityKey<F::Address>, Affinity>| -> Vec<_> {
+        entries.iter().map(|(key, value)| (*key, value.backend, value.generation)).collect()
+    };
+    assert_eq!(timeless(&held), timeless(&tables.affinity), "{name}");
 }
 
 fn check_table<F: Family>(kernel: &mut KernelObject, name: &str, tables: &Tables<F>)
