@@ -31,10 +31,11 @@ pub fn weir_xdp(ctx: XdpContext) -> u32 {
     let Some(scratch) = scratch(Hook::XDP) else { return xdp_action::XDP_ABORTED };
     let mut packet = XdpPacket(&ctx);
     before(&mut packet, scratch);
-    let verdict = ingress(&mut packet, &mut Tables, &mut XdpHost(&ctx), scratch);
+    let mut host = XdpHost::new(&ctx);
+    let verdict = ingress(&mut packet, &mut Tables, &mut host, scratch);
     let verdict = settle(scratch, verdict);
     count(verdict);
-    after(&ctx, &mut packet, scratch, verdict, Hook::XDP, ctx.ingress_ifindex() as u32);
+    after(&ctx, &mut packet, scratch, verdict, Hook::XDP, host.ingress);
     match verdict.action() {
         // Only a hook that resolves neighbours answers `Resolve`; the stack would be the place for it.
         Action::Pass | Action::Resolve => xdp_action::XDP_PASS,

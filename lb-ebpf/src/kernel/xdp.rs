@@ -57,7 +57,18 @@ impl Packet for XdpPacket<'_> {
 }
 
 /// The machine before the stack: it knows neighbours, and cannot wait for one.
-pub(crate) struct XdpHost<'a>(pub(crate) &'a XdpContext);
+pub(crate) struct XdpHost<'a> {
+    ctx: &'a XdpContext,
+    /// Index of the device that the packet came in by. Read once: it is at the end of three pointers.
+    pub(crate) ingress: u32,
+}
+
+impl<'a> XdpHost<'a> {
+    #[inline(always)]
+    pub(crate) fn new(ctx: &'a XdpContext) -> Self {
+        Self { ctx, ingress: ctx.ingress_ifindex() as u32 }
+    }
+}
 
 impl<F: Fib> Host<F> for XdpHost<'_> {
     const RESOLVES: bool = false;
@@ -84,19 +95,18 @@ impl<F: Fib> Host<F> for XdpHost<'_> {
 
     #[inline(always)]
     fn ingress_ifindex(&mut self) -> u32 {
-        self.0.ingress_ifindex() as u32
+        self.ingress
     }
 
     #[inline(always)]
     fn is_addressed(&mut self, destination: [u8; 6]) -> bool {
-        device(self.0.ingress_ifindex() as u32).is_none_or(|device| device.is_addressed(destination))
+        device(self.ingress).is_none_or(|device| device.is_addressed(destination))
     }
 
     #[inline(always)]
     fn mac(&mut self, ifindex: u32) -> Option<[u8; 6]> {
-        let ingress = self.0.ingress_ifindex() as u32;
         device(ifindex)
-            .filter(|device| ifindex == ingress || device.flags & DeviceFlags::XDP_SENDS != 0)
+            .filter(|device| ifindex == self.ingress || device.flags & DeviceFlags::XDP_SENDS != 0)
             .map(|device| device.mac)
             .filter(|mac| *mac != [0; 6])
     }
@@ -104,8 +114,8 @@ impl<F: Fib> Host<F> for XdpHost<'_> {
     /// A device that may not be sent to from here is left to the stack like an unknown neighbour.
     #[inline(always)]
     fn route(&mut self, query: &RouteQuery<'_, F>) -> Route {
-        let ingress = self.0.ingress_ifindex() as u32;
-        match route(self.0.as_ptr(), ingress, query.length, query) {
+        let ingress = self.ingress;
+        match route(self.ctx.as_ptr(), ingress, query.length, query) {
             Route::Neighbour { ifindex, .. } if ifindex != ingress && !sends_by_xdp(ifindex) => {
                 Route::Unresolved { ifindex }
             }
