@@ -4,7 +4,7 @@ use lb_common::{Address, Flow, FlowFlags, FlowKey, FlowState, Outcome, protocol}
 
 use crate::flow::becomes;
 use crate::lifetime::{is_over, is_spare};
-use crate::select::{hash_from, hash_wide};
+use crate::select::hash_wide;
 use crate::work::Work;
 use crate::{Family, Host, Maps};
 
@@ -65,10 +65,7 @@ where
     let first = settings.snat_port_first;
     let ports = u32::from(settings.snat_port_last.saturating_sub(first)) + 1;
     let hash = hash_wide(&parsed.key) as u32;
-    // Ports of one client stay apart, as they are at the client: two of its connections do not meet at one port, where the
-    // backend may still remember the first (TIME-WAIT). Those of different clients begin at different places.
-    let place = ((u64::from(hash_from(&parsed.key, [0; 2]) as u32) * u64::from(ports)) >> 32) as u32;
-    let offset = place + u32::from(u16::from_be_bytes(parsed.key.source_port));
+    let offset = ((u64::from(hash) * u64::from(ports)) >> 32) as u32;
     // A stride of the flow's own, for else flows would queue behind each other where ports are taken in a row. It is
     // short enough that no port is tried twice.
     let stride = 1 + (((hash & 0xffff) * (ports / PROBES)) >> 16);
