@@ -4,7 +4,7 @@ use lb_common::{Address, Flow, FlowFlags, FlowKey, FlowState, Outcome, protocol}
 
 use crate::flow::becomes;
 use crate::lifetime::{is_over, is_spare};
-use crate::select::hash_wide;
+use crate::select::{hash_from, hash_wide};
 use crate::work::Work;
 use crate::{Family, Host, Maps};
 
@@ -66,10 +66,21 @@ where
     let ports = u32::from(settings.snat_port_last.saturating_sub(first)) + 1;
     let hash = hash_wide(&parsed.key) as u32;
     let offset = ((u64::from(hash) * u64::from(ports)) >> 32) as u32;
-    // A stride of the flow's own, for else flows would queue behind each other where ports are taken in a row. It is
-    // short enough that no port is tried twice.
-    let stride = 1 + (((hash & 0xffff) * (ports / PROBES)) >> 16);
-    let port = |probe: u32| first.wrapping_add(((offset + probe * stride) % ports) as u16).to_be_bytes();
+    // A stride of the flow's own, for else flows would queue behind each other. It is long enough to leave a row of ports that
+    // are taken, as those of one client are, and short enough not to come round.
+    let least = ports / (2 * PROBES);
+    let stride = 1 + least + (((hash & 0xffff) * least) >> 16);
+    // First, a place of the client's own plus its port: ports of one client then stay apart, as they are at the client, and
+    // two of its connections do not meet at one port, where the backend may still remember the first (TIME-WAIT).
+    let place = ((u64::from(hash_from(&parsed.key, [0; 2]) as u32) * u64::from(ports)) >> 32) as u32;
+    let apart = place + u32::from(u16::from_be_bytes(parsed.key.source_port));
+    // Ports are often taken in steps, as of two where clients take odd ones only: no stride may keep to such a step. In a small
+    // range each port must be tried.
+    let jitter = if ports < 256 { 0 } else { 15 };
+    let port = |probe: u32| {
+        let offset = if probe == 0 { apart } else { offset + probe * stride + ((hash >> probe) & jitter) };
+        first.wrapping_add((offset % ports) as u16).to_be_bytes()
+    };
     for probe in 0..PROBES {
         flow.source_port = port(probe);
         if claim::<F, M>(&parsed.key, flow, maps) {

@@ -160,13 +160,19 @@ pub fn hash<A: Address>(key: &FlowKey<A>) -> u32 {
 /// tuple reaches every bit of the hash.
 #[inline(always)]
 pub(crate) fn hash_wide<A: Address>(key: &FlowKey<A>) -> u64 {
+    hash_from(key, key.source_port)
+}
+
+/// The same for a packet from another port.
+#[inline(always)]
+pub(crate) fn hash_from<A: Address>(key: &FlowKey<A>, source_port: [u8; 2]) -> u64 {
     let mut hash: u64 = 0x9e37_79b9_7f4a_7c15;
     for index in 0..A::WORDS {
         let pair = (u64::from(key.source.word(index).to_be()) << 32)
             | u64::from(key.destination.word(index).to_be());
         hash = mix(hash ^ pair);
     }
-    let ports = (u64::from(u16::from_be_bytes(key.source_port)) << 32)
+    let ports = (u64::from(u16::from_be_bytes(source_port)) << 32)
         | (u64::from(u16::from_be_bytes(key.destination_port)) << 8)
         | u64::from(key.protocol);
     mix(hash ^ ports)

@@ -7,6 +7,7 @@ mod support;
 use std::collections::BTreeSet;
 
 use lb_common::{FrontendKey, Outcome};
+use lb_ebpf::headers::TcpFlags;
 
 use crate::support::*;
 
@@ -117,3 +118,39 @@ fn a_node_without_an_address_refuses_remote_backends_only<F: Net>(protocol: u8) 
     }
 }
 for_all!(a_node_without_an_address_refuses_remote_backends_only);
+
+/// Connections of one client keep the distance of their ports: none takes the port that another has just left.
+fn the_ports_of_one_client_stay_apart<F: Net>(protocol: u8) {
+    let mut node = Node::new().with_service::<F>(1, protocol, &[(REMOTE, 1)]);
+    let ports =
+        node.maps.settings.map(|settings| settings.snat_port_first..=settings.snat_port_last).unwrap();
+    let range = u32::from(ports.end() - ports.start()) + 1;
+    let mut sent_from = |client: u16| {
+        let mut packet = segment::<F>(protocol, (1, client)).with_flags(TcpFlags::SYN).build();
+        assert_eq!(node.ingress(&mut packet).outcome(), Outcome::Redirected);
+        let port = Seen::of(&packet).source.1;
+        assert!(ports.contains(&port), "{port}");
+        u32::from(port - ports.start())
+    };
+    let first = sent_from(10_000);
+    for step in 1..1_000 {
+        assert_eq!(sent_from(10_000 + step), (first + u32::from(step)) % range);
+    }
+}
+for_all!(the_ports_of_one_client_stay_apart);
+
+/// Clients whose ports go in steps fill most of the range, and nobody is refused.
+fn steps_of_ports_leave_room<F: Net>(protocol: u8) {
+    for step in [2_u16, 10, 16] {
+        let mut node = Node::new().with_service::<F>(1, protocol, &[(REMOTE, 1)]);
+        // Half of the twenty thousand ports.
+        for host in 0..10 {
+            for number in 0..1_000 {
+                let client = (host, 1_000_u16.wrapping_add(number * step));
+                let mut packet = segment::<F>(protocol, client).with_flags(TcpFlags::SYN).build();
+                assert_eq!(node.ingress(&mut packet).outcome(), Outcome::Redirected, "{step} {client:?}");
+            }
+        }
+    }
+}
+for_all!(steps_of_ports_leave_room);
