@@ -35,7 +35,8 @@ impl DeviceFlags {
     /// The XDP program may send to it: its driver runs XDP itself. A driver that cannot send what another device's XDP
     /// program gives it drops it without a word.
     pub const XDP_SENDS: u16 = 1;
-    /// It leads to a workload: what arrives by it comes from inside.
+    /// It leads to a workload. For people: the program that is attached to it, and no flag, makes its traffic one from
+    /// inside.
     pub const WORKLOAD: u16 = 2;
 }
 

@@ -27,10 +27,7 @@ pub trait Maps<F: Family> {
     fn forget(&mut self, key: &FlowKey<F::Address>);
 
     /// Whether a packet of this 5-tuple may be for a Service, or of a translated flow. `false` is certain.
-    fn may_concern(&mut self, key: &FlowKey<F::Address>) -> bool {
-        let _ = key;
-        true
-    }
+    fn may_concern(&mut self, key: &FlowKey<F::Address>) -> bool;
 
     /// The backend that a client got last time. The entry may be changed in place.
     fn affinity(&mut self, key: &AffinityKey<F::Address>) -> Option<&mut Affinity>;
