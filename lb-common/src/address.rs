@@ -13,15 +13,24 @@ pub trait Address:
     /// The unspecified address, `0.0.0.0` or `::`.
     const UNSPECIFIED: Self;
 
+    /// Whether it is one of a machine's loopback addresses, `127.0.0.0/8` or `::1`.
+    fn is_loopback(&self) -> bool;
+
     /// The word at `index` as the machine reads it from memory, or zero beyond the end.
     fn word(&self, index: usize) -> u32;
 }
 
 macro_rules! address {
-    ($bytes:literal) => {
+    ($bytes:literal, $mask:expr, $loopback:expr) => {
         impl Address for [u8; $bytes] {
             const WORDS: usize = $bytes / 4;
             const UNSPECIFIED: Self = [0; $bytes];
+
+            #[inline(always)]
+            fn is_loopback(&self) -> bool {
+                let (mask, loopback): ([u8; $bytes], [u8; $bytes]) = ($mask, $loopback);
+                (0..Self::WORDS).all(|index| self.word(index) & mask.word(index) == loopback.word(index))
+            }
 
             #[inline(always)]
             fn word(&self, index: usize) -> u32 {
@@ -34,5 +43,18 @@ macro_rules! address {
     };
 }
 
-address!(4);
-address!(16);
+address!(4, [255, 0, 0, 0], [127, 0, 0, 0]);
+address!(16, [255; 16], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
+
+#[cfg(test)]
+mod tests {
+    use super::Address as _;
+
+    #[test]
+    fn loopback_addresses() {
+        assert!([127, 0, 0, 1].is_loopback() && [127, 255, 0, 3].is_loopback());
+        assert!(![128, 0, 0, 1].is_loopback() && ![0, 0, 0, 0].is_loopback());
+        let v6 = |last| [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last];
+        assert!(v6(1).is_loopback() && !v6(0).is_loopback() && !v6(2).is_loopback());
+    }
+}

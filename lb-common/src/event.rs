@@ -66,6 +66,12 @@ impl Hook {
     pub const TC_WORKLOAD: u8 = 3;
     /// tc egress of a device of the node, or towards a workload.
     pub const TC_EGRESS: u8 = 4;
+    /// connect(2) on a socket.
+    pub const CONNECT: u8 = 5;
+    /// sendto(2) or sendmsg(2) on a UDP socket, with an address.
+    pub const SEND: u8 = 6;
+    /// bind(2) on a socket.
+    pub const BIND: u8 = 7;
 }
 
 /// The one value of `TRACE`: which packets are to be reported. Written by `weir trace`.

@@ -99,6 +99,9 @@ impl FrontendFlags {
     /// The address itself, port 0: an echo request to it is answered, and packets to ports of it that no Service has are
     /// rejected.
     pub const ADDRESS: u32 = 64;
+    /// A NodePort at the unspecified address, which stands for the node itself, whatever its addresses: no packet goes
+    /// there, but a socket may be bound to it.
+    pub const NODE: u32 = 128;
 }
 
 const _: () = assert!(size_of::<FrontendKey<[u8; 4]>>() == 8);

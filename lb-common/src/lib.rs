@@ -22,6 +22,7 @@ mod outcome;
 mod pod;
 mod service;
 mod settings;
+mod socket;
 mod source;
 mod stats;
 mod sweep;
@@ -39,6 +40,7 @@ pub use frontend::{Frontend, FrontendFlags, FrontendKey, Run, SLOTS_PER_LINE, Sl
 pub use outcome::Outcome;
 pub use service::{NAME_BYTES, ServiceInfo, Text};
 pub use settings::{Settings, SettingsFlags};
+pub use socket::{Destination, ExcludedCgroup, PodAffinityKey, Socket, SocketFlow, SocketFlowKey};
 pub use source::{CLUSTER_SOURCES, SOURCE_SERVICE_BITS, SourceKey};
 pub use stats::ServiceStats;
 pub use sweep::{SWEEP_RECORDS_MAX, SweepHeader, SweepTable};

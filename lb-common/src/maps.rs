@@ -1,7 +1,7 @@
 //! Names and default sizes of the maps, and the directory that their layout belongs to.
 
 /// Directory below the pin path that holds maps of this layout. It changes whenever a key or value does.
-pub const LAYOUT: &str = "v2";
+pub const LAYOUT: &str = "v3";
 
 /// Entries in each of `FRONTENDS4` and `FRONTENDS6` unless told otherwise.
 pub const FRONTENDS: u32 = 65_536;
@@ -23,5 +23,10 @@ pub const AFFINITY: u32 = 65_536;
 pub const SOURCES: u32 = 65_536;
 /// Entries in each of `FRAGMENTS4` and `FRAGMENTS6`: datagrams of which fragments are on their way.
 pub const FRAGMENTS: u32 = 8_192;
+/// Entries in each of `SOCKET_FLOWS4` and `SOCKET_FLOWS6` unless told otherwise: two for each destination of a UDP socket
+/// that is not connected.
+pub const SOCKET_FLOWS: u32 = 65_536;
+/// Elements of `EXCLUDED_CGROUPS`.
+pub const EXCLUDED_CGROUPS: u32 = 16;
 /// Bytes of `EVENTS`.
 pub const EVENT_BYTES: u32 = 1 << 18;

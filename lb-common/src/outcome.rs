@@ -2,9 +2,11 @@
 
 macro_rules! outcomes {
     ($($(#[doc = $doc:literal])+ $variant:ident = $number:literal, $name:literal;)+) => {
-        /// Every reason by which a packet leaves the engine. The number is the index in `COUNTERS`.
+        /// Every reason by which a packet, or a call on a socket, leaves the engine. The number is the index in `COUNTERS`,
+        /// or `SOCKET_COUNTERS`.
         ///
-        /// "Rejected" means dropped, and answered with an ICMP error as far as their rate allows.
+        /// "Rejected" means dropped, and answered with an ICMP error as far as their rate allows; a call on a socket fails
+        /// instead, and what is said of packets is meant of what the socket would send.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[repr(u32)]
         pub enum Outcome { $($(#[doc = $doc])+ $variant = $number,)+ }
@@ -87,6 +89,16 @@ outcomes! {
     SctpPorts = 28, "sctp_ports";
     /// Passed: addressed to another machine on the link.
     OtherHost = 29, "other_host";
+    /// Passed, translated: a call on a socket, which was given the address of a backend.
+    SocketTranslated = 30, "socket_translated";
+    /// Passed: a call on a socket, as it is, since there is no room to keep what the socket believes.
+    SocketFull = 31, "socket_full";
+    /// Passed: a call on a socket, as it is, since the socket's mark or the process's control group is left alone.
+    SocketExcluded = 32, "socket_excluded";
+    /// Rejected: a bind to a NodePort of this node.
+    NodePortTaken = 33, "node_port_taken";
+    /// Passed: a call on a socket, as it is, to a Service for some sources only; packets show the source, a socket does not.
+    SourceUnknown = 34, "source_unknown";
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@ use aya::Pod;
 
 use crate::bench::Template;
 use crate::{
-    Affinity, AffinityKey, Backend, Device, Flow, FlowKey, Fragment, FragmentKey, Frontend, FrontendKey,
-    ServiceInfo, ServiceStats, Settings, SlotLine, SourceKey, Trace,
+    Affinity, AffinityKey, Backend, Device, ExcludedCgroup, Flow, FlowKey, Fragment, FragmentKey, Frontend,
+    FrontendKey, PodAffinityKey, ServiceInfo, ServiceStats, Settings, SlotLine, Socket, SocketFlow,
+    SocketFlowKey, SourceKey, Trace,
 };
 
 macro_rules! pod {
@@ -20,6 +21,7 @@ macro_rules! pod {
 }
 
 pod!(Affinity, Device, Fragment, Frontend, ServiceInfo, ServiceStats, Settings, SlotLine, Template, Trace);
+pod!(ExcludedCgroup, PodAffinityKey);
 pod!(FrontendKey<[u8; 4]>, FrontendKey<[u8; 16]>);
 pod!(Backend<[u8; 4]>, Backend<[u8; 16]>);
 pod!(FlowKey<[u8; 4]>, FlowKey<[u8; 16]>);
@@ -27,3 +29,6 @@ pod!(Flow<[u8; 4]>, Flow<[u8; 16]>);
 pod!(AffinityKey<[u8; 4]>, AffinityKey<[u8; 16]>);
 pod!(FragmentKey<[u8; 4]>, FragmentKey<[u8; 16]>);
 pod!(SourceKey<[u8; 4]>, SourceKey<[u8; 16]>);
+pod!(Socket<[u8; 4]>, Socket<[u8; 16]>);
+pod!(SocketFlowKey<[u8; 4]>, SocketFlowKey<[u8; 16]>);
+pod!(SocketFlow<[u8; 4]>, SocketFlow<[u8; 16]>);

@@ -4,7 +4,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The one value of `SETTINGS`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, FromBytes, IntoBytes, KnownLayout, Immutable)]
-#[repr(C, align(4))]
+#[repr(C, align(8))]
 pub struct Settings {
     /// Source address for IPv4 flows to remote backends; unspecified when the node has none.
     pub snat4: [u8; 4],
@@ -16,6 +16,10 @@ pub struct Settings {
     pub snat_port_last: u16,
     /// See [`SettingsFlags`].
     pub flags: u32,
+    /// Sockets with this mark (`SO_MARK`) are left alone; zero for none.
+    pub socket_mark: u32,
+    /// Cookie of the node's own network namespace (`SO_NETNS_COOKIE`).
+    pub netns_cookie: u64,
 }
 
 impl Settings {
@@ -35,6 +39,14 @@ impl SettingsFlags {
     pub const ECHO: u32 = 1;
     /// `SOURCES4` or `SOURCES6` has prefixes of the cluster's own pods.
     pub const CLUSTER_SOURCES: u32 = 2;
+    /// A bind to a NodePort at an address where it is served is refused.
+    pub const PROTECT_NODE_PORTS: u32 = 4;
+    /// NodePorts are served to the node itself at its IPv4 loopback addresses.
+    pub const LOOPBACK4: u32 = 8;
+    /// The same for IPv6.
+    pub const LOOPBACK6: u32 = 16;
+    /// `EXCLUDED_CGROUPS` is not empty.
+    pub const EXCLUDED_CGROUPS: u32 = 32;
 }
 
-const _: () = assert!(size_of::<Settings>() == 28);
+const _: () = assert!(size_of::<Settings>() == 40);

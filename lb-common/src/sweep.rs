@@ -32,6 +32,12 @@ impl SweepTable {
     pub const AFFINITY4: u8 = 3;
     /// `AFFINITY6`, likewise.
     pub const AFFINITY6: u8 = 4;
+    /// `SOCKET_FLOWS4`, by `last_used_s`.
+    pub const SOCKET_FLOWS4: u8 = 5;
+    /// `SOCKET_FLOWS6`, likewise.
+    pub const SOCKET_FLOWS6: u8 = 6;
+    /// `POD_AFFINITY`, by `last_used_s`.
+    pub const POD_AFFINITY: u8 = 7;
 }
 
 const _: () = assert!(size_of::<SweepHeader>() == 16);

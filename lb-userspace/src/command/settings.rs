@@ -47,6 +47,8 @@ pub(super) fn settings(node: &Node, ports: PortRange, echo: bool) -> Settings {
         snat_port_last: ports.last,
         flags: (if echo { SettingsFlags::ECHO } else { 0 })
             | (if node.policy.cluster_cidrs.is_empty() { 0 } else { SettingsFlags::CLUSTER_SOURCES }),
+        socket_mark: 0,
+        netns_cookie: 0,
     }
 }
 

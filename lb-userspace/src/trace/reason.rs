@@ -45,18 +45,23 @@ pub const fn fate(outcome: Outcome) -> Fate {
         | Outcome::Malformed
         | Outcome::NotOurs
         | Outcome::Deferred
-        | Outcome::OtherHost => Fate::Pass,
+        | Outcome::OtherHost
+        | Outcome::SocketFull
+        | Outcome::SocketExcluded
+        | Outcome::SourceUnknown => Fate::Pass,
         Outcome::Local
         | Outcome::Transmitted
         | Outcome::Redirected
         | Outcome::Resolved
-        | Outcome::Replied => Fate::Forward,
+        | Outcome::Replied
+        | Outcome::SocketTranslated => Fate::Forward,
         Outcome::Echo => Fate::Answer,
         Outcome::NoBackend
         | Outcome::HopLimit
         | Outcome::PortsExhausted
         | Outcome::FlowTableFull
         | Outcome::TooBig
+        | Outcome::NodePortTaken
         | Outcome::UnusedPort => Fate::Reject,
         Outcome::Changing
         | Outcome::ResetWithoutFlow
@@ -121,6 +126,17 @@ pub const fn reason(outcome: Outcome) -> &'static str {
             "SCTP whose port would have to change: give the Service's port the number of the endpoints' port"
         }
         Outcome::OtherHost => "addressed to another machine on the link",
+        Outcome::SocketTranslated => "the socket was given the address of an endpoint",
+        Outcome::SocketFull => {
+            "no room to keep what the socket believes, so the packets are left to the packet path: enlarge the table with \
+             --socket-flows-max"
+        }
+        Outcome::SocketExcluded => "the socket's mark or the process's control group is left alone",
+        Outcome::NodePortTaken => "the port is a NodePort of this node (--protect-nodeports)",
+        Outcome::SourceUnknown => {
+            "the Service has loadBalancerSourceRanges and the socket has no source yet, so the packets are judged on \
+             their way"
+        }
     }
 }
 
@@ -144,6 +160,7 @@ mod tests {
                 Fate::Answer => "Answered",
                 Fate::Forward if documented.starts_with("Passed up, translated") => "Passed up, translated",
                 Fate::Forward if *outcome == Outcome::Replied => "A reply",
+                Fate::Forward if *outcome == Outcome::SocketTranslated => "Passed, translated",
                 Fate::Forward => "Sent",
             };
             assert!(documented.starts_with(expected), "{}: {documented}", outcome.name());
@@ -154,7 +171,7 @@ mod tests {
     fn only_what_is_rejected_or_dropped_is_lost() {
         let lost = Outcome::ALL.iter().filter(|outcome| fate(**outcome).is_drop());
         let names: Vec<&str> = lost.map(|outcome| outcome.name()).collect();
-        assert_eq!(names.len(), 16, "{names:?}");
+        assert_eq!(names.len(), 17, "{names:?}");
         assert!(names.contains(&"source_refused") && !names.contains(&"deferred"), "{names:?}");
     }
 }
