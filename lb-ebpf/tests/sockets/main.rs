@@ -2,12 +2,12 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by a panic")]
 
+mod node;
+
 use lb_common::protocol::{TCP, UDP};
 use lb_common::{
     Address, BackendFlags, Destination, Frontend, FrontendFlags, FrontendKey, Outcome, Run, SourceKey,
 };
-mod node;
-
 use lb_ebpf::memory::network::{LOCAL, NODE, Net, Node, PORT, REMOTE, VIPS};
 use lb_ebpf::memory::{MemoryMaps, MemorySocket};
 use lb_ebpf::socket::{Decision, connect, peer_name, received, release, send};
