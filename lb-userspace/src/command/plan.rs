@@ -104,7 +104,7 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<()> {
     give_once(&mut plans);
     let planned = plans.iter().flat_map(|plan| plan.problems.iter().cloned());
     let read = problems.iter().map(ToString::to_string);
-    let told: Vec<String> = node.problems().into_iter().chain(read).chain(planned).collect();
+    let told: Vec<String> = read.chain(planned).collect();
     for problem in &told {
         eprintln!("weir: {problem}");
     }

@@ -181,9 +181,6 @@ fn start(
     let mut programs = load_programs(pins, &args.sizes.capacity(), args.devices.wants())?;
     let mut tables = Tables::open(pins)?;
     let settings_writes = write_settings(&mut tables, &node, args.snat_ports, args.answer_echo)?;
-    for problem in node.problems() {
-        warn!("{problem}");
-    }
     let Loaded { state, orphans } = load(&tables)?;
     info!(services = state.ports().len(), orphans = orphans.len(), "read what the maps hold");
     let programmer = Programmer::new(state, orphans, node.clone());

@@ -49,8 +49,8 @@ pub fn from_manifests(
     let mut programmer = Programmer::new(State::new(Capacity::default()), Vec::new(), node.clone());
     let pass = programmer.pass(model, &mut world)?;
     let services = keys.iter().filter_map(|key| model.service(key));
-    let mut problems = node.problems();
-    problems.extend(services.flat_map(|(service, slices)| plan(service, &slices, node).problems));
+    let mut problems: Vec<String> =
+        services.flat_map(|(service, slices)| plan(service, &slices, node).problems).collect();
     problems.extend(pass.refused.iter().map(ToString::to_string));
     let answer = answer_of::<V4>(question, &world, model, node);
     let answer = answer.or_else(|| answer_of::<V6>(question, &world, model, node));
