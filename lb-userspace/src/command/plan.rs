@@ -244,15 +244,21 @@ fn table(plans: &[ServicePlan]) -> anyhow::Result<()> {
         let name = format!("{}:{}", port.key.service, port.port);
         let protocol = port.key.protocol.to_string();
         for frontend in &port.frontends {
-            let (at, kind) = (frontend.at.to_string(), kind(frontend.kind));
+            let kind = kind(frontend.kind);
+            // Of a place where nothing arrives it would mislead that traffic from outside is refused.
+            let (kind, outside) = if frontend.is_node() {
+                (format!("{kind}, node"), "-")
+            } else {
+                (kind.to_owned(), outside_policy(frontend))
+            };
             rows.push(vec![
                 name.clone(),
                 protocol.clone(),
-                kind.to_owned(),
-                at,
+                kind,
+                frontend.at.to_string(),
                 String::new(),
                 policy(frontend.inside).to_owned(),
-                outside_policy(frontend).to_owned(),
+                outside.to_owned(),
             ]);
         }
         for range in &port.sources {
