@@ -8,13 +8,13 @@ use lb_ebpf::{V4, V6};
 use super::choice::{choice, endpoints};
 use super::family::Family;
 use super::judge::{Narrowed, judge};
-use super::run::key;
+use super::run::{key, looked_up};
 use super::world::{World, put_source};
 use super::{Answer, Question, ServiceName};
 use crate::apply::{Programmer, WriteError};
 use crate::diff::SourceEntry;
 use crate::layout::{Capacity, State};
-use crate::model::{EndpointSlice, Model, Service};
+use crate::model::{EndpointSlice, IpFamily, Model, Service};
 use crate::plan::{Node, PortPlan, Scope, plan};
 
 /// An answer, and what the manifests ask for that cannot be had.
@@ -58,8 +58,10 @@ pub fn from_manifests(
 }
 
 fn answer_of<F: Family>(question: &Question, world: &World, model: &Model, node: &Node) -> Option<Answer> {
-    let narrowed = |name: &ServiceName, inside| narrowed(name, question.destination, inside, model, node);
-    Some(judge::<F>(question, key::<F>(question)?, world, narrowed))
+    let loopback = node.policy.node_port_addresses.loopback(IpFamily::of(question.destination.ip()));
+    let looked_up = looked_up(question, loopback);
+    let narrowed = |name: &ServiceName, inside| narrowed(name, looked_up.destination, inside, model, node);
+    Some(judge::<F>(question, key::<F>(&looked_up)?, world, narrowed))
 }
 
 /// How the plan narrowed the endpoints of the Service port at an address and port.
