@@ -177,6 +177,37 @@ fn off_takes_them_off_and_cleanup_leaves_nothing() {
     assert_eq!((ended.code, agent.pin_path().exists()), (Some(0), false), "{ended}");
 }
 
+/// A program that is attached for itself alone keeps the last of weir's programs away.
+#[test]
+fn a_start_that_fails_half_way_leaves_nothing() {
+    let (helper, machine) = (Machine::new(), Machine::new());
+    let cgroup = machine.cgroup.path().display().to_string();
+    let mut agent = helper.agent(&[]);
+    agent.launch().unwrap();
+    let (_, program) = links(&agent, helper.cgroup.path())["connect6"];
+    run(&format!("bpftool cgroup attach {cgroup} cgroup_inet6_connect id {program}")).unwrap();
+    let refused = |text: &str| text.contains("attach weir_connect6") && text.contains("bpftool cgroup tree");
+
+    let on = machine.agent(&[]);
+    let ended = on.fail().unwrap();
+    assert!(ended.code == Some(1) && refused(&ended.stderr), "{ended}");
+    assert_eq!((attached(machine.cgroup.path()), on.pin_path().exists()), (1, false), "{ended}");
+    let mut auto = machine.anywhere(&["--socket-mode", "auto", "--cgroup-path", &cgroup]);
+    auto.launch().unwrap();
+    let log = auto.log().unwrap();
+    assert!(matches!(log.lines_with("WARN calls on sockets").as_slice(), [line] if refused(line)), "{log}");
+    assert_eq!((attached(machine.cgroup.path()), pins(&auto)), (1, BTreeSet::new()));
+
+    // The way is free, and it starts anew.
+    run(&format!("bpftool cgroup detach {cgroup} cgroup_inet6_connect id {program}")).unwrap();
+    auto.end(Signal::TERM).unwrap();
+    auto.launch().unwrap();
+    assert_eq!(
+        (attached(machine.cgroup.path()), pins(&auto)),
+        (CALLS.len(), pins_for(machine.cgroup.path()))
+    );
+}
+
 #[test]
 fn directories_that_will_not_do_are_refused_before_anything_is_made() {
     let machine = Machine::new();
