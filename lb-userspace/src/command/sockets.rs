@@ -118,10 +118,16 @@ impl Sockets {
         };
         let attached = match attached {
             Err(error) if self.mode != SocketMode::On => {
+                let earlier = attacher.has_hooks();
+                let served = if earlier {
+                    "calls on sockets are served by programs of an earlier start only"
+                } else {
+                    "calls on sockets are not served, only packets that come by devices and workload devices"
+                };
                 warn!(
-                    "calls on sockets are not served, only packets that come by devices and workload devices: {error}. When                      that is mended, start weir again; --socket-mode off says that it is meant so"
+                    "{served}: {error}. When that is mended, start weir again; --socket-mode off says that it is meant so"
                 );
-                false
+                earlier
             }
             attached => attached?,
         };

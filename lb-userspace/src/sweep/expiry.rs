@@ -51,3 +51,36 @@ pub(super) fn socket_flow<A: Address>(key: &[u8], value: &[u8], now_s: u32) -> O
     let flow = SocketFlow::<A>::read_from_bytes(value).ok()?;
     (now_s.saturating_sub(flow.last_used_s) >= SOCKET_FLOW_IDLE_S).then_some(flow.last_used_s)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes of a value that ends with the second of its last use.
+    fn value(size: usize, last_used_s: u32) -> Vec<u8> {
+        [vec![0; size - 4], last_used_s.to_ne_bytes().to_vec()].concat()
+    }
+
+    #[test]
+    fn a_flow_of_a_socket_is_over_after_an_hour_of_silence() {
+        let v4 = |used_s, now_s| socket_flow::<[u8; 4]>(&[0; 16], &value(32, used_s), now_s);
+        let v6 = |used_s, now_s| socket_flow::<[u8; 16]>(&[0; 28], &value(56, used_s), now_s);
+        for (used_s, now_s, over) in
+            [(100, 3_699, false), (100, 3_700, true), (100, 99, false), (0, u32::MAX, true)]
+        {
+            let expected = over.then_some(used_s);
+            assert_eq!((v4(used_s, now_s), v6(used_s, now_s)), (expected, expected), "{used_s} {now_s}");
+        }
+        assert_eq!(socket_flow::<[u8; 4]>(&[0; 15], &value(32, 0), u32::MAX), None);
+    }
+
+    #[test]
+    fn an_affinity_of_a_pod_lasts_as_its_service_says() {
+        let of = |service: u32, used_s, now_s| {
+            let key = [&[7; 8], &service.to_ne_bytes()[..], &[0; 4]].concat();
+            let size = size_of::<Affinity>();
+            pod_affinity(&key, &value(size, used_s), now_s, &BTreeMap::from([(5, 60)]))
+        };
+        assert_eq!((of(5, 100, 160), of(5, 100, 161), of(6, 100, 100)), (None, Some(100), Some(100)));
+    }
+}

@@ -23,6 +23,6 @@ impl<'net> Agent<'net> {
         ];
         let usual = ["run"].iter().chain(usual.as_flattened()).map(|argument| (*argument).to_owned());
         let arguments = usual.chain(defaults(more)).collect();
-        Self { node: &line.node, pin_path, arguments, running: None }
+        Self { node: &line.node, pin_path, through: Vec::new(), arguments, running: None }
     }
 }

@@ -50,6 +50,8 @@ impl XdpMode {
 pub struct Agent<'net> {
     node: &'net Namespace,
     pin_path: PathBuf,
+    /// What the command line begins with, before the program.
+    through: Vec<String>,
     arguments: Vec<String>,
     running: Option<(Child, Log)>,
 }
@@ -77,7 +79,7 @@ impl<'net> Agent<'net> {
         ]
         .map(str::to_owned);
         let arguments = usual.into_iter().chain(defaults(more)).collect();
-        Self { node: &network.node, pin_path, arguments, running: None }
+        Self { node: &network.node, pin_path, through: Vec::new(), arguments, running: None }
     }
 
     /// Prepares an agent in any namespace, which finds its devices and addresses unless `more` arguments name them.
@@ -95,7 +97,21 @@ impl<'net> Agent<'net> {
         ]
         .map(str::to_owned);
         let arguments = usual.into_iter().chain(defaults(more)).collect();
-        Self { node, pin_path, arguments, running: None }
+        Self { node, pin_path, through: Vec::new(), arguments, running: None }
+    }
+
+    /// Has `words` start it, to which program and arguments are added: they must become it in the end (`exec`).
+    pub fn through(mut self, words: &[&str]) -> Self {
+        self.through = words.iter().map(|word| (*word).to_owned()).collect();
+        self
+    }
+
+    /// Runs what it would be started with until that ends by itself, as a start that fails does.
+    pub fn fail(&self) -> Result<Ended> {
+        let program = program()?.display().to_string();
+        let through = self.through.iter().map(String::as_str);
+        let words: Vec<&str> = through.chain([program.as_str()]).chain(self.arguments()).collect();
+        run_command(self.node, &words)
     }
 
     /// Starts one and waits until it serves.
@@ -109,18 +125,20 @@ impl<'net> Agent<'net> {
     /// Starts it, for the first time or again, and waits until it serves. Gives how long that took.
     pub fn launch(&mut self) -> Result<Duration> {
         let begin = Instant::now();
-        let program = program()?;
+        let program = program()?.display().to_string();
+        let mut words = self.through.iter().chain([&program]);
+        let first = words.next().context("an empty command")?;
         let mut child = self
             .node
             .within(|| {
-                tool(&program.display().to_string())
-                    .args(&self.arguments)
+                tool(first)
+                    .args(words.chain(&self.arguments))
                     .env("NO_COLOR", "1")
                     .stdout(Stdio::null())
                     .stderr(Stdio::piped())
                     .spawn()
             })?
-            .with_context(|| format!("cannot start {}", program.display()))?;
+            .with_context(|| format!("cannot start {first}"))?;
         let log = Log::of(child.stderr.take().context("the agent has no standard error")?);
         self.running = Some((child, log.clone()));
         log.wait_for("ready", |line| line.trim_end().ends_with(" ready"), PATIENCE)?;

@@ -85,6 +85,11 @@ impl Attacher {
         Ok(())
     }
 
+    /// Whether programs on sockets are attached, by whichever start.
+    pub fn has_hooks(&self) -> bool {
+        hook_pins_of(&self.directory).is_ok_and(|pins| !pins.is_empty())
+    }
+
     /// Takes off those that were not attached before this process.
     pub(in crate::attach) fn undo_hooks(&mut self) {
         for pin in std::mem::take(&mut self.made_hooks).into_iter().rev() {
