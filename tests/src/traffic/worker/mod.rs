@@ -271,7 +271,10 @@ fn program() -> Result<PathBuf> {
     let caller = env::current_exe()?;
     let mut places = caller.ancestors().skip(1).take(2).map(|folder| folder.join("worker"));
     places.find(|path| path.is_file()).with_context(|| {
-        format!("no program `worker` near {}: build it by `cargo build -p tests --bin worker`", caller.display())
+        format!(
+            "no program `worker` near {}: build it by `cargo build -p tests --bin worker`",
+            caller.display()
+        )
     })
 }
 
