@@ -159,11 +159,23 @@ fn counted(agent: &Agent<'_>, outcome: Outcome, calls: impl FnOnce()) -> u64 {
     agent.count_calls(outcome).unwrap() - before
 }
 
-/// Waits until `is` holds.
+/// Waits until `is` holds, and shows what the agent did meanwhile if it does not.
 fn until(what: &str, agent: &Agent<'_>, is: impl Fn() -> bool) {
+    assert!(comes(is), "{what}: not within {FOLLOW_MAX:?}\n{}", agent.log().unwrap());
+}
+
+/// Waits until `is` holds.
+fn until_true(what: &str, is: impl Fn() -> bool) {
+    assert!(comes(is), "{what}: not within {FOLLOW_MAX:?}");
+}
+
+fn comes(is: impl Fn() -> bool) -> bool {
     let deadline = Instant::now() + FOLLOW_MAX;
     while !is() {
-        assert!(Instant::now() < deadline, "{what}: not within {FOLLOW_MAX:?}\n{}", agent.log().unwrap());
+        if Instant::now() >= deadline {
+            return false;
+        }
         sleep(Duration::from_millis(20));
     }
+    true
 }

@@ -43,11 +43,11 @@ fn protocol_way(protocol: Protocol) -> Way {
 #[test]
 fn without_room_a_pod_is_served_by_its_packets() {
     let world = World::with_all();
-    let agent = world.agent(&["--workload-device", "pod0", "--socket-flows-max", "4"]);
+    let agent = world.agent(&["--workload-device", "pod0", "--socket-flows-max", "64"]);
     let pod = world.pod();
     for family in Family::ALL {
         let to = vip(family, Protocol::Udp);
-        let sockets: Vec<_> = (0..6).map(|_| pod.open(Kind::Udp, family).unwrap()).collect();
+        let sockets: Vec<_> = (0..36).map(|_| pod.open(Kind::Udp, family).unwrap()).collect();
         let full = counted(&agent, Outcome::SocketFull, || {
             for socket in &sockets {
                 assert_eq!(socket.ask_at(to).unwrap().source, Some(to), "{family:?}");

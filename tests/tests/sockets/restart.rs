@@ -6,7 +6,7 @@ use tests::agent::Agent;
 use tests::net::Family;
 use tests::traffic::{Kind, Protocol, Socket, Way, Worker};
 
-use crate::{World, counted, kinds, untouched, vip};
+use crate::{World, counted, kinds, until_true, untouched, vip};
 
 /// Each call of a new socket.
 fn served(worker: &Worker) {
@@ -96,6 +96,10 @@ fn cleanup_takes_the_programs_away_and_the_next_start_brings_them_back() {
     assert_eq!(links(&agent), before);
     let ended = agent.clean_up().unwrap();
     assert_eq!(ended.code, Some(0), "{ended}");
+    // The kernel takes them away a little after their names.
+    until_true("programs that are gone", || {
+        host.tally(Way::Tcp, 1, vip(Family::V4, Protocol::Tcp), None).is_err()
+    });
     for family in Family::ALL {
         for way in Way::ALL {
             untouched(host.tally(way, 1, vip(family, way.protocol()), None), "cleaned up");
