@@ -1,6 +1,9 @@
 //! Endpoints come and go while sockets are open.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{scope, sleep};
+use std::time::Duration;
 
 use tests::agent::Agent;
 use tests::net::Family;
@@ -98,4 +101,59 @@ fn a_flow_stays_while_its_endpoint_does() {
     world.endpoints(&[("backend-1", 0), ("backend-2", 1), ("backend-3", 0)]);
     new_sockets_get(&agent, &host, &["backend-2"]);
     assert_eq!(backends(&sockets), second, "drained endpoints keep what they have");
+}
+
+/// Frontends are rewritten while sockets ask them: each call finds an endpoint all the same.
+#[test]
+fn no_call_fails_while_endpoints_change() {
+    let world = World::with_all();
+    let _agent = world.agent(&[]);
+    let places = world.places();
+    let over = AtomicBool::new(false);
+    let asked = scope(|scope| {
+        let ask = |worker: &Worker| {
+            let mut count = 0;
+            while !over.load(Ordering::Relaxed) {
+                for family in Family::ALL {
+                    for way in Way::ALL {
+                        let to = vip(family, way.protocol());
+                        let answers = worker.tally(way, 20, to, None);
+                        assert!(answers.is_ok(), "{way:?} {to}: {answers:?}");
+                        count += 20;
+                    }
+                }
+            }
+            count
+        };
+        let asking = places.each_ref().map(|(_, worker)| scope.spawn(move || ask(worker)));
+        for number in 0..20 {
+            let [one, other] = [ALL[number % 3], ALL[(number + 1) % 3]];
+            let pair = [one, other];
+            world.endpoints(if number % 5 == 4 { &ALL } else { &pair });
+            sleep(Duration::from_millis(150));
+        }
+        over.store(true, Ordering::Relaxed);
+        asking.map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    assert!(asked.iter().all(|count| *count >= 120), "{asked:?}");
+}
+
+#[test]
+fn what_begins_at_a_socket_is_a_new_flow_of_its_service() {
+    let world = World::with_all();
+    let agent = world.agent(&[]);
+    for (_, worker) in world.places() {
+        for family in Family::ALL {
+            for way in Way::ALL {
+                worker.tally(way, 10, vip(family, way.protocol()), None).unwrap();
+            }
+        }
+    }
+    let services = agent.get("services", "json").unwrap();
+    let services: serde_json::Value = serde_json::from_str(&services).unwrap();
+    let flows = |port: &str| -> u64 {
+        let ports = services.as_array().unwrap().iter().filter(|one| one["portName"] == port);
+        ports.map(|one| one["newFlows"].as_u64().unwrap()).sum()
+    };
+    assert_eq!((flows("http"), flows("dns")), (40, 80), "{services}");
 }

@@ -48,10 +48,13 @@ fn control_groups_that_are_named_and_those_below() {
 }
 
 #[test]
-fn control_groups_are_separated_by_commas_too() {
+fn control_groups_are_named_by_the_path_of_a_process_too_and_separated_by_commas() {
     let world = World::with_all();
     let [first, second] = ["first", "second"].map(|name| world.cgroup.child(name).unwrap());
-    let both = format!("{},{}", first.path().display(), second.path().display());
+    // As `/proc/PID/cgroup` shows it: from the root of the hierarchy.
+    let root = world.cgroup.path().parent().unwrap();
+    let path = second.path().strip_prefix(root).unwrap();
+    let both = format!("{},/{}", first.path().display(), path.display());
     let agent = world.agent(&["--exclude-cgroup", &both]);
     for cgroup in [&first, &second] {
         left_alone(&agent, &Worker::start(&world.network.node, cgroup).unwrap());

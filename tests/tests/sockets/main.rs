@@ -32,7 +32,7 @@ use tests::net::{Arms, BackendHost, CLUSTER4, CLUSTER6, Cgroup, Family, Network}
 use tests::traffic::{Called, Failure, Protocol, Server, Worker};
 
 /// How long a change of the manifests may take to be served.
-const FOLLOW_MAX: Duration = Duration::from_secs(5);
+const FOLLOW_MAX: Duration = Duration::from_secs(10);
 
 /// The test network, its servers, and the control group of those that are served.
 struct World {

@@ -111,3 +111,21 @@ fn cleanup_takes_the_programs_away_and_the_next_start_brings_them_back() {
     served(&host);
     assert_eq!(links(&agent), before);
 }
+
+/// Processes do not wait for weir with opening their sockets.
+#[test]
+fn sockets_that_were_there_before_are_served() {
+    let world = World::with_all();
+    let places = world.places();
+    let sockets: Vec<_> = places
+        .iter()
+        .flat_map(|(_, worker)| kinds().map(move |(family, protocol)| (worker, family, protocol)))
+        .map(|(worker, family, protocol)| (worker.open(protocol, family).unwrap(), vip(family, protocol)))
+        .collect();
+    let _agent = world.agent(&[]);
+    for (socket, to) in &sockets {
+        socket.connect(*to).unwrap();
+        assert!(socket.ask().is_ok(), "{to}");
+        assert_eq!(socket.peer(), Ok(*to));
+    }
+}
