@@ -19,6 +19,7 @@ use tests::net::{Arms, NODE_NAME, NODE4, Network};
 
 const CLUSTER_IP: [u8; 4] = [10, 96, 7, 1];
 const BALANCED: [u8; 4] = [203, 0, 113, 7];
+const ANY: [u8; 4] = [0; 4];
 const SHARED: [u8; 4] = [198, 51, 100, 77];
 
 fn manifest(node: &str) -> String {
@@ -110,6 +111,13 @@ fn every_policy_is_in_the_maps_and_a_restart_writes_nothing() {
     assert_ne!(balanced.inside, balanced.outside, "all endpoints, and that of the node");
     assert_eq!(cluster.inside, balanced.outside, "the endpoint of the node");
     assert_eq!(frontend(&pins, NODE4.octets(), 30080, tcp).unwrap().flags, FrontendFlags::OUTSIDE_LOCAL);
+    let node = frontend(&pins, ANY, 30080, tcp).unwrap();
+    let for_node = FrontendFlags::NODE | FrontendFlags::INSIDE_ONLY;
+    assert_eq!((node.flags, node.service), (FrontendFlags::OUTSIDE_LOCAL | for_node, balanced.service));
+    assert_eq!((node.inside, node.affinity_timeout_s), (balanced.inside, 77));
+    assert!(in_filter(&pins, FilterBit::of_port(&ANY, 30080_u16.to_be_bytes(), tcp)));
+    assert!(frontend(&pins, ANY, 0, 0).is_none(), "the unspecified address is no virtual IP");
+    assert!(frontend(&pins, ANY, 30868, sctp).is_none());
     assert!(frontend(&pins, CLUSTER_IP, 3868, sctp).is_some());
     assert!(frontend(&pins, NODE4.octets(), 30868, sctp).is_none(), "an SCTP packet keeps its port");
     for address in [CLUSTER_IP, BALANCED, SHARED] {
@@ -187,14 +195,16 @@ fn figures_of_a_service_begin_at_zero_and_are_shown() {
     // The node is in the range: what it sends to its own load balancer address may have that very source.
     assert_eq!(shown["sourceRanges"], serde_json::json!(["10.0.0.0/8", "203.0.113.7/32"]));
     let cluster_ip = IpAddr::from(Ipv4Addr::from(CLUSTER_IP)).to_string();
-    let flags: Vec<&Value> = shown["frontends"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|one| one["address"] == cluster_ip.as_str())
-        .collect();
-    assert_eq!(flags[0]["flags"], serde_json::json!(["insideLocal", "outsideLocal", "insideOnly"]));
-    assert!(agent.get("services", "wide").unwrap().contains("NEW FLOWS"));
+    let flags = |address: &str| {
+        let mut frontends = shown["frontends"].as_array().unwrap().iter();
+        frontends.find(|one| one["address"] == address).map(|one| one["flags"].clone()).unwrap()
+    };
+    assert_eq!(flags(&cluster_ip), serde_json::json!(["insideLocal", "outsideLocal", "insideOnly"]));
+    assert_eq!(flags("0.0.0.0"), serde_json::json!(["outsideLocal", "insideOnly", "node"]));
+    let wide = agent.get("services", "wide").unwrap();
+    assert!(wide.contains("NEW FLOWS") && wide.contains("insideOnly,node"), "{wide}");
+    let table = agent.get("services", "table").unwrap();
+    assert!(table.contains(" 0.0.0.0:30080 (node) "), "{table}");
 
     // Another Service is given the id; its figures are not those of the one before.
     manifests.remove("shop.yaml").unwrap();

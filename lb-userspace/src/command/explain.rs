@@ -104,6 +104,13 @@ fn question(args: &ExplainArgs) -> Question {
             args.src, args.dst
         ));
     }
+    if args.dst.ip().is_unspecified() && !matches!(args.from, From::Host) {
+        wrong(&format!(
+            "--dst {}: no packet goes to the unspecified address, which stands for the node itself: name an address of the \
+             node, or --from host for the node's own sockets",
+            args.dst
+        ));
+    }
     if args.manifests.is_none() && (!args.node.node_ip.is_empty() || args.node.zone.is_some()) {
         wrong("--node-ip and --zone go with --manifests: the pinned maps are those of this node");
     }

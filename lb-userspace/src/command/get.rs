@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
-use lb_common::{BackendState, Frontend, ServiceStats};
+use lb_common::{BackendState, Frontend, FrontendFlags, ServiceStats};
 use serde::Serialize;
 
 use crate::layout::{FrontendId, PortLayout};
@@ -151,11 +151,13 @@ fn services(snapshot: &Snapshot, format: Format) -> anyhow::Result<()> {
         let stats =
             if format == Format::Wide { snapshot.stats(port.service)? } else { ServiceStats::default() };
         for (id, frontend) in port_frontends(port) {
+            // Where no flags are shown: the unspecified address is not every address.
+            let for_node = frontend.flags & FrontendFlags::NODE != 0 && format == Format::Table;
             let mut row = vec![
                 key.service.to_string(),
                 key.port_name.clone(),
                 key.protocol.to_string(),
-                SocketAddr::new(id.ip(), id.port()).to_string(),
+                format!("{}{}", SocketAddr::new(id.ip(), id.port()), if for_node { " (node)" } else { "" }),
                 port.backends.len().to_string(),
             ];
             if format == Format::Wide {

@@ -64,6 +64,7 @@ pub(super) fn flag_names(flags: u32) -> Vec<&'static str> {
         (FrontendFlags::INSIDE_ONLY, "insideOnly"),
         (FrontendFlags::SOURCE_RANGES, "sourceRanges"),
         (FrontendFlags::ADDRESS, "address"),
+        (FrontendFlags::NODE, "node"),
     ];
     names.into_iter().filter(|(flag, _)| flags & flag != 0).map(|(_, name)| name).collect()
 }

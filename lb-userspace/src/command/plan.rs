@@ -104,7 +104,7 @@ pub(super) fn run(args: &PlanArgs) -> anyhow::Result<()> {
     give_once(&mut plans);
     let planned = plans.iter().flat_map(|plan| plan.problems.iter().cloned());
     let read = problems.iter().map(ToString::to_string);
-    let told: Vec<String> = node.problems().into_iter().chain(read).chain(planned).collect();
+    let told: Vec<String> = read.chain(planned).collect();
     for problem in &told {
         eprintln!("weir: {problem}");
     }
@@ -244,15 +244,21 @@ fn table(plans: &[ServicePlan]) -> anyhow::Result<()> {
         let name = format!("{}:{}", port.key.service, port.port);
         let protocol = port.key.protocol.to_string();
         for frontend in &port.frontends {
-            let (at, kind) = (frontend.at.to_string(), kind(frontend.kind));
+            let kind = kind(frontend.kind);
+            // Of a place where nothing arrives it would mislead that traffic from outside is refused.
+            let (kind, outside) = if frontend.is_node() {
+                (format!("{kind}, node"), "-")
+            } else {
+                (kind.to_owned(), outside_policy(frontend))
+            };
             rows.push(vec![
                 name.clone(),
                 protocol.clone(),
-                kind.to_owned(),
-                at,
+                kind,
+                frontend.at.to_string(),
                 String::new(),
                 policy(frontend.inside).to_owned(),
-                outside_policy(frontend).to_owned(),
+                outside.to_owned(),
             ]);
         }
         for range in &port.sources {

@@ -114,8 +114,8 @@ pub(super) fn serves_loopback(node: &Node) -> bool {
     loopback(node, IpFamily::V4) || loopback(node, IpFamily::V6)
 }
 
-fn loopback(node: &Node, _family: IpFamily) -> bool {
-    node.policy.node_port_addresses.wants_loopback()
+fn loopback(node: &Node, family: IpFamily) -> bool {
+    node.policy.node_port_addresses.loopback(family)
 }
 
 #[cfg(test)]
@@ -177,7 +177,14 @@ mod tests {
     #[test]
     fn loopback_is_served_where_it_is_selected() {
         const BOTH: u32 = SettingsFlags::LOOPBACK4 | SettingsFlags::LOOPBACK6;
-        for (selection, flags) in [("", 0), ("primary", 0), ("all", 0), ("localhost", BOTH)] {
+        for (selection, flags) in [
+            ("", 0),
+            ("primary", 0),
+            ("all", 0),
+            ("localhost", BOTH),
+            ("127.0.0.0/8", SettingsFlags::LOOPBACK4),
+            ("::1/128", SettingsFlags::LOOPBACK6),
+        ] {
             let mut node = node(&["192.0.2.1"]);
             node.policy.node_port_addresses = selection.parse().unwrap();
             assert_eq!(choices().settings(&node).flags, flags, "{selection}");

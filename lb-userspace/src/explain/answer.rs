@@ -27,9 +27,9 @@ pub struct Answer {
     pub affinity_timeout_s: u32,
     /// The backends that new flows of its origin may get, by address.
     pub backends: Vec<Share>,
-    /// The backend of its flow, if it is forwarded.
+    /// The backend of its flow, if it is forwarded; a socket of the node has none before it is used.
     pub chosen: Option<ChosenBackend>,
-    /// Source and destination that it leaves with, if it is forwarded.
+    /// Source and destination that it leaves with, likewise.
     pub becomes: Option<(SocketAddr, SocketAddr)>,
     /// The flow entry of its 5-tuple, before this packet.
     pub flow: Option<KnownFlow>,

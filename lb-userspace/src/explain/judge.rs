@@ -11,7 +11,7 @@ use lb_ebpf::memory::MemoryMaps;
 
 use super::family::Family;
 use super::known::{endpoint, had_backend, is_live, known_flow, still_holds};
-use super::run::{Run, run};
+use super::run::{Run, is_this_node, run};
 use super::world::World;
 use super::{Answer, Choice, ChosenBackend, Circumstances, Origin, Question, Rule, ServiceName, Share};
 use crate::trace::{Fate, fate};
@@ -59,12 +59,20 @@ pub(super) fn judge<F: Family>(
         circumstances.choice = narrowed.choice;
         remarks.extend(narrowed.remark);
     }
+    if outcome == Outcome::NotOurs && is_this_node(question) {
+        remarks.push(
+            "at loopback addresses there are the node's NodePorts, if --nodeport-addresses selects loopback"
+                .to_owned(),
+        );
+    }
     remarks.extend(known.filter(|_| !circumstances.established).map(|known| known.why_not(opens).to_owned()));
     remarks.extend(owner::<F>(&key, world, &mut before).filter(|_| outcome == Outcome::UnusedPort));
     let run = frontend
         // Who is refused may get none of them.
         .filter(|_| !matches!(outcome, Outcome::FromOutside | Outcome::SourceRefused))
         .map(|frontend| if inside { frontend.inside } else { frontend.outside });
+    // A socket of the node chooses when it is used, and the kernel chooses its source.
+    let of_packet = flow.filter(|_| question.origin != Origin::Host);
     Answer {
         question: *question,
         opens,
@@ -74,8 +82,8 @@ pub(super) fn judge<F: Family>(
         service,
         affinity_timeout_s: frontend.map_or(0, |frontend| frontend.affinity_timeout_s),
         backends: run.map(|run| shares::<F>(run, &mut before)).unwrap_or_default(),
-        chosen: flow.map(|flow| chosen::<F>(&flow, &key, &mut after)),
-        becomes: flow.map(|flow| {
+        chosen: of_packet.map(|flow| chosen::<F>(&flow, &key, &mut after)),
+        becomes: of_packet.map(|flow| {
             let source = F::socket(flow.source, flow.source_port);
             (source, F::socket(flow.destination, flow.destination_port))
         }),
@@ -150,10 +158,13 @@ fn remarks_of(origin: Origin, inside: bool) -> Vec<String> {
             "the source is in a prefix of the cluster's own pods, so the packet counts as from inside"
         }
         Origin::Outside => return Vec::new(),
-        Origin::Pod => "this holds for pods behind a device that weir serves as a workload's",
+        Origin::Pod => {
+            "this holds for packets of pods behind a device that weir serves as a workload's; a pod's socket has got an \
+             endpoint before there is a packet, where weir has programs on sockets (--socket-mode)"
+        }
         Origin::Host => {
-            "this is what the policies ask for; the translation of traffic that starts on the node itself needs \
-             the socket hooks, which are not there yet"
+            "this is what the policies ask for; programs on sockets (--socket-mode) carry it out for the node's TCP and UDP \
+             sockets: each gets an endpoint when it is used, and learns of a refusal at once"
         }
     };
     vec![remark.to_owned()]

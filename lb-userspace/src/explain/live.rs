@@ -7,13 +7,13 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 use lb_common::{
     Address, Affinity, AffinityKey, Backend, CLUSTER_SOURCES, Flow, FlowKey, Frontend, FrontendKey, Run,
-    SLOTS_PER_LINE, SOURCE_SERVICE_BITS, ServiceInfo, Settings, SlotLine, SourceKey,
+    SLOTS_PER_LINE, SOURCE_SERVICE_BITS, ServiceInfo, Settings, SettingsFlags, SlotLine, SourceKey,
 };
 use lb_ebpf::{V4, V6};
 
 use super::family::Family;
 use super::judge::{Narrowed, judge};
-use super::run::{key, run};
+use super::run::{key, looked_up, run};
 use super::world::{World, place};
 use super::{Answer, Question, ServiceName};
 use crate::maps::{MapsError, Pins, open, port_key};
@@ -43,10 +43,16 @@ where
     AffinityKey<F::Address>: Pod,
     SourceKey<F::Address>: Pod,
 {
-    let Some(key) = key::<F>(question) else { return Ok(None) };
     let kernel = Kernel::<F>::open(pins)?;
+    let settings = kernel.settings.get(&0, 0).map_err(failed("SETTINGS"))?;
+    let loopback = match question.destination.ip() {
+        IpAddr::V4(_) => SettingsFlags::LOOPBACK4,
+        IpAddr::V6(_) => SettingsFlags::LOOPBACK6,
+    };
+    let looked_up = looked_up(question, settings.flags & loopback != 0);
+    let Some(key) = key::<F>(&looked_up) else { return Ok(None) };
     let mut world = World { now_s, ..World::default() };
-    world.maps.settings = Some(kernel.settings.get(&0, 0).map_err(failed("SETTINGS"))?);
+    world.maps.settings = Some(settings);
     kernel.frontends(&key, &mut world)?;
     if let Some(flow) = kernel.flow(&key, &mut world)? {
         kernel.flow(&key.opposite_key(&flow), &mut world)?;

@@ -8,13 +8,13 @@ use lb_ebpf::{V4, V6};
 use super::choice::{choice, endpoints};
 use super::family::Family;
 use super::judge::{Narrowed, judge};
-use super::run::key;
+use super::run::{key, looked_up};
 use super::world::{World, put_source};
 use super::{Answer, Question, ServiceName};
 use crate::apply::{Programmer, WriteError};
 use crate::diff::SourceEntry;
 use crate::layout::{Capacity, State};
-use crate::model::{EndpointSlice, Model, Service};
+use crate::model::{EndpointSlice, IpFamily, Model, Service};
 use crate::plan::{Node, PortPlan, Scope, plan};
 
 /// An answer, and what the manifests ask for that cannot be had.
@@ -49,8 +49,8 @@ pub fn from_manifests(
     let mut programmer = Programmer::new(State::new(Capacity::default()), Vec::new(), node.clone());
     let pass = programmer.pass(model, &mut world)?;
     let services = keys.iter().filter_map(|key| model.service(key));
-    let mut problems = node.problems();
-    problems.extend(services.flat_map(|(service, slices)| plan(service, &slices, node).problems));
+    let mut problems: Vec<String> =
+        services.flat_map(|(service, slices)| plan(service, &slices, node).problems).collect();
     problems.extend(pass.refused.iter().map(ToString::to_string));
     let answer = answer_of::<V4>(question, &world, model, node);
     let answer = answer.or_else(|| answer_of::<V6>(question, &world, model, node));
@@ -58,8 +58,10 @@ pub fn from_manifests(
 }
 
 fn answer_of<F: Family>(question: &Question, world: &World, model: &Model, node: &Node) -> Option<Answer> {
-    let narrowed = |name: &ServiceName, inside| narrowed(name, question.destination, inside, model, node);
-    Some(judge::<F>(question, key::<F>(question)?, world, narrowed))
+    let loopback = node.policy.node_port_addresses.loopback(IpFamily::of(question.destination.ip()));
+    let looked_up = looked_up(question, loopback);
+    let narrowed = |name: &ServiceName, inside| narrowed(name, looked_up.destination, inside, model, node);
+    Some(judge::<F>(question, key::<F>(&looked_up)?, world, narrowed))
 }
 
 /// How the plan narrowed the endpoints of the Service port at an address and port.

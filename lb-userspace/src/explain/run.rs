@@ -1,6 +1,6 @@
 //! Runs the engine on maps in memory.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use lb_common::{Flow, FlowKey, FlowState, Outcome};
 use lb_ebpf::lifetime::idle_s_max;
@@ -26,6 +26,26 @@ pub(super) struct Run {
     pub(super) after: MemoryMaps,
 }
 
+/// The question as the maps are asked. To a socket of the node loopback, which the unspecified address also means (RFC 1122
+/// section 3.2.1.3), is the node itself, whose NodePorts are at the unspecified address if they are served there.
+pub(super) fn looked_up(question: &Question, serves_loopback: bool) -> Question {
+    let at = question.destination;
+    let ip: IpAddr = match (at.ip(), serves_loopback) {
+        (ip, _) if !is_this_node(question) => ip,
+        (IpAddr::V4(_), true) => Ipv4Addr::UNSPECIFIED.into(),
+        (IpAddr::V4(_), false) => Ipv4Addr::LOCALHOST.into(),
+        (IpAddr::V6(_), true) => Ipv6Addr::UNSPECIFIED.into(),
+        (IpAddr::V6(_), false) => Ipv6Addr::LOCALHOST.into(),
+    };
+    Question { destination: SocketAddr::new(ip, at.port()), ..*question }
+}
+
+/// Whether it is about a socket of the node that talks to the node itself.
+pub(super) const fn is_this_node(question: &Question) -> bool {
+    let ip = question.destination.ip();
+    matches!(question.origin, Origin::Host) && (ip.is_loopback() || ip.is_unspecified())
+}
+
 /// The 5-tuple of a question, if its addresses are of this family.
 pub(super) fn key<F: Family>(question: &Question) -> Option<FlowKey<F::Address>> {
     Some(FlowKey {
@@ -41,6 +61,10 @@ pub(super) fn key<F: Family>(question: &Question) -> Option<FlowKey<F::Address>>
 /// Gives a packet to the engine: one from the middle of its flow where that is known, else the first of a connection.
 pub(super) fn run<F: Family>(key: FlowKey<F::Address>, origin: Origin, world: &World) -> Run {
     let mut after = world.maps.clone();
+    if let (Origin::Host, Some(settings)) = (origin, &mut after.settings) {
+        // The kernel gives a socket its source: weir's own address does not count.
+        (settings.snat4, settings.snat6) = (Ipv4Addr::LOCALHOST.octets(), Ipv6Addr::LOCALHOST.octets());
+    }
     let known = F::tables(&mut after).flows.get(&key);
     let opens = known.is_none_or(|flow| {
         is_over::<F>(flow, key.protocol, world.now_s)

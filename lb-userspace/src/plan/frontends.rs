@@ -1,9 +1,9 @@
 //! The addresses and ports at which a Service is reached.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::model::{IpFamily, Service, ServicePort, ServiceType};
+use crate::model::{IpFamily, Protocol, Service, ServicePort, ServiceType};
 
 use super::{FrontendKind, FrontendPlan, Node, Scope};
 
@@ -39,30 +39,48 @@ pub(super) fn frontends(
     family: IpFamily,
     node: &Node,
 ) -> Vec<FrontendPlan> {
-    let node_port = match service.service_type {
-        ServiceType::NodePort | ServiceType::LoadBalancer => port.node_port,
-        ServiceType::ClusterIp | ServiceType::ExternalName => None,
-    };
-    let node_addresses = node.policy.node_port_addresses.of(&node.addresses);
-    let node_addresses = node_addresses.into_iter().filter(|ip| IpFamily::of(*ip) == family);
-    let node_ports =
-        node_port.map(|number| node_addresses.map(move |ip| (ip, number, FrontendKind::NodePort)));
     let mut seen = BTreeSet::new();
     virtual_ips(service, family)
         .map(|(ip, kind)| (ip, port.port, kind))
-        .chain(node_ports.into_iter().flatten())
+        .chain(node_ports(service, port, family, node))
         .map(|(ip, number, kind)| {
             let (inside, outside) = scopes(service, kind);
-            FrontendPlan {
-                at: SocketAddr::new(ip, number),
-                kind,
-                inside,
-                outside,
-                inside_only: kind == FrontendKind::ClusterIp && !node.policy.external_cluster_ip,
-            }
+            let inside_only = match kind {
+                FrontendKind::ClusterIp => !node.policy.external_cluster_ip,
+                FrontendKind::NodePort => ip.is_unspecified(),
+                FrontendKind::LoadBalancer | FrontendKind::ExternalIp => false,
+            };
+            FrontendPlan { at: SocketAddr::new(ip, number), kind, inside, outside, inside_only }
         })
         .filter(|frontend| seen.insert(frontend.at))
         .collect()
+}
+
+/// The NodePort of a port at each address that serves it, and at the unspecified one wherever it is served at all.
+///
+/// No packet goes to the unspecified address. It is what programs on sockets look up: a server that is bound to it would
+/// take the port at every address, and loopback addresses are served by it. SCTP sockets have no such programs.
+fn node_ports(
+    service: &Service,
+    port: &ServicePort,
+    family: IpFamily,
+    node: &Node,
+) -> impl Iterator<Item = (IpAddr, u16, FrontendKind)> {
+    let number = match service.service_type {
+        ServiceType::NodePort | ServiceType::LoadBalancer => port.node_port,
+        ServiceType::ClusterIp | ServiceType::ExternalName => None,
+    };
+    let served = &node.policy.node_port_addresses;
+    let mut addresses = served.of(&node.addresses);
+    addresses.retain(|ip| IpFamily::of(*ip) == family && !ip.is_unspecified());
+    if port.protocol != Protocol::Sctp && (!addresses.is_empty() || served.loopback(family)) {
+        addresses.push(match family {
+            IpFamily::V4 => Ipv4Addr::UNSPECIFIED.into(),
+            IpFamily::V6 => Ipv6Addr::UNSPECIFIED.into(),
+        });
+    }
+    let at = move |number| addresses.into_iter().map(move |ip| (ip, number, FrontendKind::NodePort));
+    number.map(at).into_iter().flatten()
 }
 
 /// The endpoints for traffic from inside and from outside.

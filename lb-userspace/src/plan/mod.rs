@@ -96,6 +96,7 @@ impl PortPlan {
             (drops(frontend.outside), FrontendFlags::OUTSIDE_DROPS),
             (frontend.inside_only, FrontendFlags::INSIDE_ONLY),
             (self.has_source_ranges(frontend), FrontendFlags::SOURCE_RANGES),
+            (frontend.is_node(), FrontendFlags::NODE),
         ];
         flags.iter().filter(|(set, _)| *set).fold(0, |all, (_, flag)| all | flag)
     }
@@ -156,6 +157,14 @@ pub struct FrontendPlan {
     pub inside_only: bool,
 }
 
+impl FrontendPlan {
+    /// Whether it is the NodePort of the node itself, whatever its addresses: no packet goes there, but sockets may be
+    /// bound to it.
+    pub fn is_node(&self) -> bool {
+        self.kind == FrontendKind::NodePort && self.at.ip().is_unspecified()
+    }
+}
+
 /// Where a frontend's address comes from. The order is that of precedence when two of one Service coincide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum FrontendKind {
@@ -165,7 +174,7 @@ pub enum FrontendKind {
     LoadBalancer,
     /// `spec.externalIPs`.
     ExternalIp,
-    /// A node address and `nodePort`.
+    /// A node address, or the unspecified one, and `nodePort`.
     NodePort,
 }
 

@@ -27,14 +27,6 @@ impl Node {
     pub fn has(&self, ip: &IpAddr) -> bool {
         self.addresses.contains(ip) || self.own.contains(ip)
     }
-
-    /// What of the operator's choice cannot be honoured, for people.
-    pub fn problems(&self) -> Vec<String> {
-        let loopback = self.policy.node_port_addresses.wants_loopback();
-        let text = "--nodeport-addresses selects loopback addresses: NodePorts are not served there, since no packet from \
-                    a device is for one, and programs on sockets, which would see the node's own, are not there yet";
-        loopback.then(|| text.to_owned()).into_iter().collect()
-    }
 }
 
 /// What the operator of a node chooses.
@@ -77,14 +69,17 @@ impl NodePortAddresses {
         addresses.iter().copied().filter(selected).collect()
     }
 
-    /// Whether loopback addresses are asked for. No packet from a device may be for one, so these alone need the
-    /// socket hooks.
-    pub fn wants_loopback(&self) -> bool {
-        let loopback = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    /// Whether NodePorts are served to the node itself at the loopback addresses of a family. No packet from a device may
+    /// be for one, so this is for programs on sockets alone.
+    pub fn loopback(&self, family: IpFamily) -> bool {
+        let loopback = match family {
+            IpFamily::V4 => Ipv4Addr::LOCALHOST.into(),
+            IpFamily::V6 => Ipv6Addr::LOCALHOST.into(),
+        };
         self.0.iter().any(|one| match one {
             Selector::Localhost => true,
             // `/0` is another way to say `all`, which never means loopback.
-            Selector::Prefix(prefix) => prefix.length() > 0 && loopback.iter().any(|ip| prefix.contains(*ip)),
+            Selector::Prefix(prefix) => prefix.length() > 0 && prefix.contains(loopback),
             Selector::Primary | Selector::All => false,
         })
     }
@@ -158,13 +153,34 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_noticed_and_nonsense_refused() {
-        let parsed = |text: &str| text.parse::<NodePortAddresses>();
-        for (text, loopback) in
-            [("localhost", true), ("127.0.0.0/8", true), ("all", false), ("::/0", false), ("", false)]
-        {
-            assert_eq!(parsed(text).unwrap().wants_loopback(), loopback, "{text}");
+    fn loopback_is_chosen_by_family() {
+        let cases = [
+            ("", [false, false]),
+            ("primary", [false, false]),
+            ("all", [false, false]),
+            ("localhost", [true, true]),
+            ("primary,localhost", [true, true]),
+            ("127.0.0.0/8", [true, false]),
+            ("127.0.0.1/32,10.0.0.0/8", [true, false]),
+            ("::1/128", [false, true]),
+            ("127.0.0.0/8,::1/128", [true, true]),
+            ("0.0.0.0/0,::/0", [false, false]),
+            ("10.0.0.0/8,fd00::/8", [false, false]),
+        ];
+        for (text, expected) in cases {
+            let chosen: NodePortAddresses = text.parse().unwrap();
+            assert_eq!(
+                [IpFamily::V4, IpFamily::V6].map(|family| chosen.loopback(family)),
+                expected,
+                "{text:?}"
+            );
         }
-        assert!(parsed("primary,everything").is_err() && parsed("10.0.0.0/40").is_err());
+    }
+
+    #[test]
+    fn what_is_no_choice_of_addresses_is_refused() {
+        for text in ["primary,everything", "10.0.0.0/40"] {
+            assert!(text.parse::<NodePortAddresses>().is_err(), "{text}");
+        }
     }
 }

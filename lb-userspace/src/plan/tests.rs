@@ -139,11 +139,12 @@ fn frontends_by_type_and_policy() {
     use FrontendKind::{ClusterIp, ExternalIp, LoadBalancer, NodePort};
     let cluster = ("10.96.0.1:80", ClusterIp);
     let external = ("198.51.100.1:80", ExternalIp);
-    let node_port = ("192.0.2.1:30080", NodePort);
+    let [at_address, at_node] = [("192.0.2.1:30080", NodePort), ("0.0.0.0:30080", NodePort)];
+    let balancer = ("203.0.113.1:80", LoadBalancer);
     let cases = [
         (ServiceType::ClusterIp, vec![cluster, external]),
-        (ServiceType::NodePort, vec![cluster, external, node_port]),
-        (ServiceType::LoadBalancer, vec![cluster, ("203.0.113.1:80", LoadBalancer), external, node_port]),
+        (ServiceType::NodePort, vec![cluster, external, at_address, at_node]),
+        (ServiceType::LoadBalancer, vec![cluster, balancer, external, at_address, at_node]),
     ];
     for (service_type, expected) in cases {
         let service = Service { service_type, ..service() };

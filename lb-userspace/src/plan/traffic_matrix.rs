@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use lb_common::FrontendFlags as Flags;
 
 use super::tests::{endpoint, node, planned, planned_at, service};
-use super::{FrontendKind, Node, Policy, PortPlan, plan};
+use super::{FrontendKind, Node, Policy, PortPlan, Scope, plan};
 use crate::model::{EndpointPort, EndpointSlice, IpFamily, ObjectKey, Protocol, Service, ServiceType};
 
 /// Of a frontend: last octets of the endpoints for traffic from inside and from outside, and its flags.
@@ -55,6 +55,88 @@ fn every_row_of_the_traffic_matrix() {
         for kind in external {
             assert_eq!(row(&port, kind), expected(others), "{case}: {kind:?}");
         }
+    }
+}
+
+/// The NodePorts that are planned for a Service of both families, in its order.
+fn node_ports(node: &Node, service: &Service) -> Vec<String> {
+    let ports = plan(service, &[], node).ports;
+    let frontends = ports.iter().flat_map(|port| &port.frontends);
+    let node_ports = frontends.filter(|frontend| frontend.kind == FrontendKind::NodePort);
+    node_ports.map(|frontend| frontend.at.to_string()).collect()
+}
+
+#[test]
+fn the_node_itself_has_a_node_port_where_any_address_serves_it() {
+    const A4: &str = "192.0.2.1:30080";
+    const A6: &str = "[2001:db8::1]:30080";
+    const NODE4: &str = "0.0.0.0:30080";
+    const NODE6: &str = "[::]:30080";
+    let both = ["192.0.2.1", "2001:db8::1"];
+    let (only4, unspecified) = (["192.0.2.1"], ["0.0.0.0", "::"]);
+    // Addresses of the node, `--nodeport-addresses`, then what is planned.
+    let cases: [(&[&str], &str, &[&str]); 14] = [
+        (&both, "", &[A4, NODE4, A6, NODE6]),
+        (&both, "primary", &[A4, NODE4, A6, NODE6]),
+        (&both, "all", &[A4, NODE4, A6, NODE6]),
+        (&both, "primary,localhost", &[A4, NODE4, A6, NODE6]),
+        (&both, "localhost", &[NODE4, NODE6]),
+        // A family that none of the prefixes is of is served at all its addresses, but not at loopback.
+        (&both, "127.0.0.0/8", &[NODE4, A6, NODE6]),
+        (&both, "::1/128", &[A4, NODE4, NODE6]),
+        (&both, "127.0.0.0/8,::1/128", &[NODE4, NODE6]),
+        (&both, "203.0.113.0/24,2001:db8::/32", &[A6, NODE6]),
+        (&only4, "primary", &[A4, NODE4]),
+        (&only4, "localhost", &[NODE4, NODE6]),
+        (&[], "all", &[]),
+        (&[], "::1/128", &[NODE6]),
+        (&unspecified, "all", &[]),
+    ];
+    let families = BTreeSet::from([IpFamily::V4, IpFamily::V6]);
+    for (addresses, chosen, expected) in cases {
+        let policy = Policy { node_port_addresses: chosen.parse().unwrap(), ..Policy::default() };
+        let addresses = addresses.iter().map(|ip| ip.parse().unwrap()).collect();
+        let node = Node { addresses, policy, ..node() };
+        let balanced =
+            Service { service_type: ServiceType::LoadBalancer, ip_families: families.clone(), ..service() };
+        assert_eq!(node_ports(&node, &balanced), expected, "{chosen:?} of {:?}", node.addresses);
+        let mut without = balanced.clone();
+        without.ports[0].node_port = None;
+        let inside = Service { service_type: ServiceType::ClusterIp, ..balanced.clone() };
+        let mut sctp = balanced;
+        (sctp.ports[0].protocol, sctp.ports[0].node_port) = (Protocol::Sctp, Some(80));
+        let sctp = node_ports(&node, &sctp);
+        assert!(sctp.iter().all(|at| !at.starts_with("0.0.0.0") && !at.starts_with("[::]")), "{sctp:?}");
+        for other in [without, inside] {
+            assert_eq!(node_ports(&node, &other), [""; 0], "{chosen:?} {other:?}");
+        }
+    }
+}
+
+/// Nobody comes there from outside, and the policies are those of the NodePort at an address.
+#[test]
+fn the_node_ports_of_the_node_itself_are_for_inside_only() {
+    let more = Flags::NODE | Flags::INSIDE_ONLY;
+    for (endpoints, external_local) in
+        [(["r", "r h"], false), (["r", "r h"], true), (["r", "h"], true), (["", ""], true)]
+    {
+        let service = Service {
+            service_type: ServiceType::LoadBalancer,
+            external_local,
+            internal_local: true,
+            affinity_timeout_s: Some(60),
+            source_ranges: vec!["10.0.0.0/8".parse().unwrap()],
+            ..service()
+        };
+        let port = planned(&service, &endpoints);
+        let [at_address, at_node] = ["192.0.2.1:30080", "0.0.0.0:30080"]
+            .map(|at| port.frontends.iter().find(|one| one.at.to_string() == at).unwrap());
+        assert_eq!((at_address.is_node(), at_node.is_node()), (false, true));
+        assert_eq!((at_address.inside, at_address.outside), (at_node.inside, at_node.outside));
+        assert_eq!(at_node.inside, Scope::Cluster);
+        assert_eq!(port.flags(at_node), port.flags(at_address) | more, "{endpoints:?} {external_local}");
+        assert!(port.frontends.iter().all(|one| one.is_node() == (port.flags(one) & Flags::NODE != 0)));
+        assert!(port.virtual_ips.iter().all(|ip| !ip.is_unspecified()), "{:?}", port.virtual_ips);
     }
 }
 
@@ -151,6 +233,7 @@ fn sctp_is_served_where_the_port_stays() {
     type Texts = &'static [&'static str];
     /// Node port, ports of the endpoints; frontends, endpoints, and what is left out.
     type Case = (u16, &'static [u16], Texts, Texts, Texts);
+    // SCTP sockets have no programs: nothing is planned for the node itself.
     let cases: [Case; 5] = [
         (80, &[80], &[CLUSTER_IP, "192.0.2.1:80"], &["10.0.0.1:80"], &[]),
         (30080, &[80], &[CLUSTER_IP], &["10.0.0.1:80"], &[NODE_PORT]),

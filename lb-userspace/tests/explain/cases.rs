@@ -23,8 +23,16 @@ const EXAMPLES: &[Case] = &[
     ("node-port-v6", ["outside", "[2001:db8:7::7]:40000", "[2001:db8::10]:30053", "udp"]),
     ("from-pod-local-backend", ["pod", "10.1.2.99:40007", "198.51.100.10:80", "tcp"]),
     ("from-host-local-backend", ["host", "192.0.2.10:40002", "198.51.100.20:80", "tcp"]),
+    ("from-host-loopback-not-served", ["host", "127.0.0.1:40000", "127.0.0.1:30080", "tcp"]),
     ("other-protocol", ["outside", "203.0.113.7:40000", "192.0.2.10:30053", "tcp"]),
     ("other-address", ["outside", "203.0.113.7:40000", "203.0.113.99:80", "tcp"]),
+];
+
+/// Answered from `examples` for a node that serves NodePorts at loopback addresses only, as to its own sockets.
+const LOOPBACK: &[Case] = &[
+    ("from-host-loopback", ["host", "127.0.0.1:40000", "127.0.0.1:30080", "tcp"]),
+    ("from-host-unspecified-v6", ["host", "[::1]:40000", "[::]:30053", "udp"]),
+    ("from-pod-loopback", ["pod", "127.0.0.1:40000", "127.0.0.1:30080", "tcp"]),
 ];
 
 /// Answered from [`all`].
@@ -50,13 +58,16 @@ const NARROWED: &[Case] = &[
     ("weights", ["outside", "203.0.113.7:40000", "198.51.100.7:80", "tcp"]),
 ];
 
-/// What weir answers for a node with these addresses.
-fn answer(manifests: &Path, case: &Case, format: &str, addresses: &[&str]) -> String {
+/// The addresses of the node.
+const NODE: [&str; 4] = ["--node-ip", "192.0.2.10", "--node-ip", "2001:db8::10"];
+
+/// What weir answers for a node with these options.
+fn answer(manifests: &Path, case: &Case, format: &str, node: &[&str]) -> String {
     let [from, src, dst, protocol] = case.1;
     let manifests = manifests.display().to_string();
     let mut arguments = vec!["explain", "--manifests", &manifests, "--node-name", "node-1", "--zone", "a"];
     arguments.extend(["--from", from, "--src", src, "--dst", dst, "--protocol", protocol, "-o", format]);
-    arguments.extend(addresses.iter().flat_map(|address| ["--node-ip", address]));
+    arguments.extend(node);
     let output = weir(&arguments);
     assert!(output.status.success() && stderr(&output).is_empty(), "{}: {}", case.0, stderr(&output));
     stdout(&output)
@@ -74,11 +85,11 @@ fn check(name: &str, format: &str, answered: &str, wrong: &mut Vec<String>) {
     }
 }
 
-fn check_all(manifests: &Path, cases: &[Case]) {
+fn check_all(manifests: &Path, cases: &[Case], node: &[&str]) {
     let mut wrong = Vec::new();
     for case in cases {
         for (format, ending) in [("text", "txt"), ("json", "json")] {
-            let answered = answer(manifests, case, format, &["192.0.2.10", "2001:db8::10"]);
+            let answered = answer(manifests, case, format, node);
             check(case.0, ending, &answered, &mut wrong);
         }
     }
@@ -87,12 +98,18 @@ fn check_all(manifests: &Path, cases: &[Case]) {
 
 #[test]
 fn examples() {
-    check_all(&root().join("examples"), EXAMPLES);
+    check_all(&root().join("examples"), EXAMPLES, &NODE);
 }
 
 #[test]
 fn narrowed_endpoints() {
-    check_all(directory(&all()).path(), NARROWED);
+    check_all(directory(&all()).path(), NARROWED, &NODE);
+}
+
+#[test]
+fn node_ports_at_loopback() {
+    let node = [&NODE[..], &["--nodeport-addresses", "localhost"]].concat();
+    check_all(&root().join("examples"), LOOPBACK, &node);
 }
 
 #[test]
@@ -109,7 +126,7 @@ fn a_node_without_an_address_cannot_reach_other_nodes() {
 /// Every stored answer is one that is compared.
 #[test]
 fn no_case_is_left_over() {
-    let names = EXAMPLES.iter().chain(NARROWED).map(|case| case.0).chain(["no-node-address"]);
+    let names = EXAMPLES.iter().chain(LOOPBACK).chain(NARROWED).map(|case| case.0).chain(["no-node-address"]);
     let mut expected: Vec<String> =
         names.flat_map(|name| [format!("{name}.json"), format!("{name}.txt")]).collect();
     expected.sort();

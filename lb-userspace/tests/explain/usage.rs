@@ -29,6 +29,7 @@ fn a_wrong_usage_says_what_where_and_how_it_is_right() {
         ("--src", "203.0.113.7:70000", "not an address with a port; write 192.0.2.1:40000"),
         ("--dst", "2001:db8::1", "or [2001:db8::1]:40000 for IPv6"),
         ("--dst", "[2001:db8::1]:80", "give both as IPv4 or both as IPv6"),
+        ("--dst", "0.0.0.0:30001", "--dst 0.0.0.0:30001: no packet goes to the unspecified address"),
         ("--protocol", "icmp", "possible values: tcp, udp, sctp"),
         ("--from", "inside", "possible values: outside, pod, host"),
         ("--node-ip", "node-1", "for '--node-ip <ADDRESS>'"),
