@@ -1,6 +1,6 @@
 //! The worker process and its control group by themselves: before weir is blamed, sockets must do as they do.
 #![forbid(unsafe_code)]
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by a panic")]
+#![expect(clippy::panic, reason = "a test fails by a panic")]
 
 use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

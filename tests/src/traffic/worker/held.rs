@@ -33,13 +33,15 @@ pub(super) fn tally(way: Way, count: usize, to: SocketAddr, source: Option<IpAdd
     Ok(answers.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(" "))
 }
 
-/// Opens so many sockets, each of which asks without waiting for the answer.
+/// Opens so many sockets, each of which asks. Only those of TCP wait for the answer: the server takes connections one by
+/// one, and drops those of which too many wait.
 pub(super) fn hold(way: Way, count: usize, to: SocketAddr) -> io::Result<Vec<Open>> {
     let one = || {
         let socket = open(way, to)?;
         match way {
             Way::Tcp => {
                 socket.connect(to)?;
+                socket.ask()?;
             }
             Way::Udp => {
                 socket.connect(to)?;

@@ -19,7 +19,7 @@
 //! | `receive N` | recvfrom(2) | the source, or `-`, and the text |
 //! | `close N` | close(2) | |
 //! | `tally WAY COUNT ADDRESS [SOURCE]` | as many questions by sockets of their own | each server, and its answers |
-//! | `hold WAY COUNT ADDRESS` | as many open sockets that have asked, and do not wait for the answer | |
+//! | `hold WAY COUNT ADDRESS` | as many open sockets that have asked | |
 //! | `let-go` | closes them | |
 //! | `unix` | a connection of two sockets of the Unix domain | |
 //!
