@@ -25,7 +25,7 @@ pub const SOURCES: u32 = 65_536;
 pub const FRAGMENTS: u32 = 8_192;
 /// Entries in each of `SOCKET_FLOWS4` and `SOCKET_FLOWS6` unless told otherwise: two for each destination of a UDP socket
 /// that is not connected.
-pub const SOCKET_FLOWS: u32 = 65_536;
+pub const SOCKET_FLOWS: u32 = 262_144;
 /// Elements of `EXCLUDED_CGROUPS`.
 pub const EXCLUDED_CGROUPS: u32 = 16;
 /// Bytes of `EVENTS`.

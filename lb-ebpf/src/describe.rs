@@ -30,8 +30,8 @@ fn fill<F: Family, P: Packet>(packet: &mut P, l3: u8, work: &mut Work<F>, versio
     if parse_any(packet, parsed).is_err() {
         return;
     }
-    put(&mut tuple.source, &parsed.key.source);
-    put(&mut tuple.destination, &parsed.key.destination);
+    put_address(&mut tuple.source, &parsed.key.source);
+    put_address(&mut tuple.destination, &parsed.key.destination);
     tuple.source_port = parsed.key.source_port;
     tuple.destination_port = parsed.key.destination_port;
     tuple.protocol = parsed.key.protocol;
@@ -65,15 +65,15 @@ fn service_of<F: Family, M: Maps<F>>(maps: &mut M, tuple: &Tuple, key: &mut Flow
 
 #[inline(always)]
 fn clear(tuple: &mut Tuple) {
-    put(&mut tuple.source, &[0; 16]);
-    put(&mut tuple.destination, &[0; 16]);
+    put_address(&mut tuple.source, &[0; 16]);
+    put_address(&mut tuple.destination, &[0; 16]);
     (tuple.source_port, tuple.destination_port) = ([0; 2], [0; 2]);
     (tuple.protocol, tuple.ip_version, tuple.tcp_flags, tuple.pad) = (0, 0, 0, 0);
 }
 
-/// Word by word: a copy of a slice becomes a call.
+/// Writes an address of either family into the first bytes, word by word: a copy of a slice becomes a call.
 #[inline(always)]
-fn put<A: Address>(bytes: &mut [u8; 16], address: &A) {
+pub fn put_address<A: Address>(bytes: &mut [u8; 16], address: &A) {
     for (index, word) in bytes.as_chunks_mut::<4>().0.iter_mut().enumerate() {
         if index < A::WORDS {
             *word = address.word(index).to_ne_bytes();
@@ -97,9 +97,9 @@ mod tests {
     fn addresses_survive_in_the_first_bytes() {
         let (v4, v6): ([u8; 4], [u8; 16]) = ([10, 1, 2, 3], core::array::from_fn(|index| index as u8));
         let mut bytes = [0; 16];
-        put(&mut bytes, &v4);
+        put_address(&mut bytes, &v4);
         assert_eq!((bytes[..4].to_vec(), get::<[u8; 4]>(&bytes)), (v4.to_vec(), v4));
-        put(&mut bytes, &v6);
+        put_address(&mut bytes, &v6);
         assert_eq!((bytes, get::<[u8; 16]>(&bytes)), (v6, v6));
     }
 }

@@ -2,7 +2,7 @@
 
 use core::fmt::Debug;
 
-use lb_common::{Address, FlowKey, Outcome, Settings};
+use lb_common::{Address, FlowKey, Outcome, Settings, SettingsFlags};
 
 use crate::Packet;
 use crate::checksum::Difference;
@@ -92,6 +92,9 @@ pub trait Family: Copy + Debug + 'static {
     /// Its addresses.
     type Address: Address;
 
+    /// The flag of [`Settings::flags`] by which NodePorts are served at its loopback addresses.
+    const LOOPBACK: u32;
+
     /// Reads the IP header at `l3`. Fills in the addresses and the protocol of `key`; the protocol is that of the header
     /// that follows, which for IPv6 may be an extension header.
     fn read<P: Packet>(
@@ -135,6 +138,8 @@ pub struct V6;
 
 impl Family for V4 {
     type Address = [u8; 4];
+
+    const LOOPBACK: u32 = SettingsFlags::LOOPBACK4;
 
     #[inline(always)]
     fn read<P: Packet>(
@@ -202,6 +207,8 @@ impl Family for V4 {
 
 impl Family for V6 {
     type Address = [u8; 16];
+
+    const LOOPBACK: u32 = SettingsFlags::LOOPBACK6;
 
     #[inline(always)]
     fn read<P: Packet>(

@@ -5,7 +5,8 @@
 //! [`rewrite`] changes the bytes, [`forward`] finds the way out, and [`engine`] is the order of these steps.
 //!
 //! What differs between hooks, and between the kernel and the host, is behind three traits: [`Packet`], [`Maps`]
-//! and [`Host`]. Nothing here allocates, loops without a bound, or panics.
+//! and [`Host`]. [`socket`] is the engine of sockets: the address that an application asks for in, that of a backend
+//! out. Nothing here allocates, loops without a bound, or panics.
 #![cfg_attr(not(any(test, feature = "memory")), no_std)]
 #![forbid(unsafe_code)]
 
@@ -27,11 +28,12 @@ mod parse;
 mod record;
 mod rewrite;
 pub mod select;
+pub mod socket;
 mod unusual;
 mod verdict;
 mod work;
 
-pub use describe::{describe, service};
+pub use describe::{describe, put_address, service};
 pub use engine::{egress, ingress};
 pub use family::{Family, IpFields, Part, V4, V6};
 pub use host::{AnswerKind, Host, Route, RouteQuery};
@@ -39,4 +41,4 @@ pub use maps::Maps;
 pub use packet::{L4Update, Packet};
 pub use rewrite::update_complete;
 pub use verdict::{Action, Verdict};
-pub use work::Scratch;
+pub use work::{NO_EVENT, Scratch};

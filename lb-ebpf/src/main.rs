@@ -14,13 +14,14 @@
 mod kernel;
 
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC, xdp_action};
-use aya_ebpf::macros::{classifier, xdp};
-use aya_ebpf::programs::{TcContext, XdpContext};
+use aya_ebpf::macros::{cgroup_sock, cgroup_sock_addr, classifier, xdp};
+use aya_ebpf::programs::{SockAddrContext, SockContext, TcContext, XdpContext};
 use lb_common::Hook;
 use lb_ebpf::{Action, egress, ingress};
 
 use kernel::maps::{Tables, count, scratch};
 use kernel::observe::{after, before, settle};
+use kernel::socket;
 use kernel::sweep::sweep;
 use kernel::tc::{TcHost, TcPacket, drop_priority_tag, ifindex, is_tagged};
 use kernel::xdp::{XdpHost, XdpPacket, redirect};
@@ -97,6 +98,72 @@ pub fn weir_tc_egress(ctx: TcContext) -> i32 {
         // Egress only translates.
         Action::Drop | Action::Transmit | Action::Redirect | Action::Resolve | Action::Reject => TC_ACT_SHOT,
     }
+}
+
+/// An application connects a socket to an IPv4 address.
+#[cgroup_sock_addr(connect4)]
+pub fn weir_connect4(ctx: SockAddrContext) -> i32 {
+    socket::connect4(&ctx)
+}
+
+/// The same with an IPv6 address.
+#[cgroup_sock_addr(connect6)]
+pub fn weir_connect6(ctx: SockAddrContext) -> i32 {
+    socket::connect6(&ctx)
+}
+
+/// An application sends a datagram to an IPv4 address that it names.
+#[cgroup_sock_addr(sendmsg4)]
+pub fn weir_sendmsg4(ctx: SockAddrContext) -> i32 {
+    socket::send4(&ctx)
+}
+
+/// The same with an IPv6 address.
+#[cgroup_sock_addr(sendmsg6)]
+pub fn weir_sendmsg6(ctx: SockAddrContext) -> i32 {
+    socket::send6(&ctx)
+}
+
+/// An application has received a datagram and wants to know from where.
+#[cgroup_sock_addr(recvmsg4)]
+pub fn weir_recvmsg4(ctx: SockAddrContext) -> i32 {
+    socket::received4(&ctx)
+}
+
+/// The same by a socket of IPv6.
+#[cgroup_sock_addr(recvmsg6)]
+pub fn weir_recvmsg6(ctx: SockAddrContext) -> i32 {
+    socket::received6(&ctx)
+}
+
+/// An application wants to know what its socket is connected to.
+#[cgroup_sock_addr(getpeername4)]
+pub fn weir_getpeername4(ctx: SockAddrContext) -> i32 {
+    socket::name4(&ctx)
+}
+
+/// The same of a socket of IPv6.
+#[cgroup_sock_addr(getpeername6)]
+pub fn weir_getpeername6(ctx: SockAddrContext) -> i32 {
+    socket::name6(&ctx)
+}
+
+/// An application binds a socket to an IPv4 address.
+#[cgroup_sock_addr(bind4)]
+pub fn weir_bind4(ctx: SockAddrContext) -> i32 {
+    socket::bind4(&ctx)
+}
+
+/// The same with an IPv6 address.
+#[cgroup_sock_addr(bind6)]
+pub fn weir_bind6(ctx: SockAddrContext) -> i32 {
+    socket::bind6(&ctx)
+}
+
+/// A socket is closed.
+#[cgroup_sock(sock_release)]
+pub fn weir_release(ctx: SockContext) -> i32 {
+    socket::release(&ctx)
 }
 
 /// Deletes expired entries of which the agent tells, and says how many; attached nowhere, run by `BPF_PROG_TEST_RUN`.

@@ -24,7 +24,7 @@ where
     let inside = host.inside() || from_cluster::<F, M>(&work.parsed.key.source, maps);
     for _ in 0..2 {
         let Some(frontend) = maps.frontend(&frontend_key(&work.parsed.key)) else {
-            return Err(without_frontend::<F, M>(&work.parsed.key, maps));
+            return Err(without_frontend::<F, M>(work.parsed.key.destination, maps));
         };
         let (run, local) = admit::<F, M>(&frontend, inside, &work.parsed.key, maps)?;
         let wanted = if local { BackendFlags::IN_LOCAL } else { BackendFlags::IN_CLUSTER };
@@ -52,10 +52,10 @@ fn from_cluster<F: Family, M: Maps<F>>(source: &F::Address, maps: &mut M) -> boo
         && maps.allows(CLUSTER_SOURCES, source)
 }
 
-/// What a packet is that no Service has a port for.
+/// What a packet is whose destination no Service has a port for.
 #[inline(always)]
-fn without_frontend<F: Family, M: Maps<F>>(key: &FlowKey<F::Address>, maps: &mut M) -> Outcome {
-    if is_virtual::<F, M>(key.destination, maps) { Outcome::UnusedPort } else { Outcome::NotOurs }
+pub(crate) fn without_frontend<F: Family, M: Maps<F>>(destination: F::Address, maps: &mut M) -> Outcome {
+    if is_virtual::<F, M>(destination, maps) { Outcome::UnusedPort } else { Outcome::NotOurs }
 }
 
 /// Whether an address belongs to Services, and to nothing else.
@@ -73,23 +73,30 @@ fn admit<F: Family, M: Maps<F>>(
     key: &FlowKey<F::Address>,
     maps: &mut M,
 ) -> Result<(Run, bool), Outcome> {
-    use FrontendFlags as Flags;
     let has = |flag: u32| frontend.flags & flag != 0;
-    if has(Flags::INSIDE_ONLY) && !inside {
+    if has(FrontendFlags::INSIDE_ONLY) && !inside {
         return Err(Outcome::FromOutside);
     }
-    if has(Flags::SOURCE_RANGES) && !maps.allows(frontend.service, &key.source) {
+    if has(FrontendFlags::SOURCE_RANGES) && !maps.allows(frontend.service, &key.source) {
         return Err(Outcome::SourceRefused);
     }
+    run(frontend, inside)
+}
+
+/// The run of slots for traffic from inside or outside, and whether its endpoints are those of this node; or why there is
+/// none.
+#[inline(always)]
+pub(crate) const fn run(frontend: &Frontend, inside: bool) -> Result<(Run, bool), Outcome> {
+    use FrontendFlags as Flags;
     let (run, local, drops) = if inside {
-        (frontend.inside, has(Flags::INSIDE_LOCAL), has(Flags::INSIDE_DROPS))
+        (frontend.inside, frontend.flags & Flags::INSIDE_LOCAL, frontend.flags & Flags::INSIDE_DROPS)
     } else {
-        (frontend.outside, has(Flags::OUTSIDE_LOCAL), has(Flags::OUTSIDE_DROPS))
+        (frontend.outside, frontend.flags & Flags::OUTSIDE_LOCAL, frontend.flags & Flags::OUTSIDE_DROPS)
     };
     match run.length {
-        0 if drops => Err(Outcome::NoLocalBackend),
+        0 if drops != 0 => Err(Outcome::NoLocalBackend),
         0 => Err(Outcome::NoBackend),
-        _ => Ok((run, local)),
+        _ => Ok((run, local != 0)),
     }
 }
 
@@ -166,7 +173,7 @@ pub(crate) fn hash_wide<A: Address>(key: &FlowKey<A>) -> u64 {
 /// The same for a packet from another port.
 #[inline(always)]
 pub(crate) fn hash_from<A: Address>(key: &FlowKey<A>, source_port: [u8; 2]) -> u64 {
-    let mut hash: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mut hash: u64 = SEED;
     for index in 0..A::WORDS {
         let pair = (u64::from(key.source.word(index).to_be()) << 32)
             | u64::from(key.destination.word(index).to_be());
@@ -178,8 +185,12 @@ pub(crate) fn hash_from<A: Address>(key: &FlowKey<A>, source_port: [u8; 2]) -> u
     mix(hash ^ ports)
 }
 
+/// Where every hash begins: 2^64 over the golden ratio.
+pub(crate) const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// One step of a hash.
 #[inline(always)]
-const fn mix(mut value: u64) -> u64 {
+pub(crate) const fn mix(mut value: u64) -> u64 {
     value ^= value >> 33;
     value = value.wrapping_mul(0xff51_afd7_ed55_8ccd);
     value ^= value >> 33;

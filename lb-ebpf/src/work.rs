@@ -45,7 +45,8 @@ const NO_TUPLE: Tuple = Tuple {
     pad: 0,
 };
 
-const NO_EVENT: Event = Event {
+/// An event that tells nothing.
+pub const NO_EVENT: Event = Event {
     time_ns: 0,
     ifindex: 0,
     out_ifindex: 0,

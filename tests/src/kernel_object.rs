@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
-use aya::programs::{ProgramInfo, SchedClassifier, Xdp};
+use aya::programs::{CgroupSock, CgroupSockAddr, ProgramInfo, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
 use lb_common::{
     Backend, Device, DeviceFlags, FilterBit, Frontend, FrontendKey, Outcome, SLOTS_PER_LINE,
@@ -94,6 +94,18 @@ impl KernelObject {
             program.load()?;
         }
         Ok(program)
+    }
+
+    /// Loads the programs for calls on sockets.
+    pub fn load_calls(&mut self) -> Result<()> {
+        for (_, program) in self.ebpf.programs_mut() {
+            if let Ok(program) = <&mut CgroupSockAddr>::try_from(&mut *program) {
+                program.load()?;
+            } else if let Ok(program) = <&mut CgroupSock>::try_from(program) {
+                program.load()?;
+            }
+        }
+        Ok(())
     }
 
     /// What the kernel says of the programs that are loaded: instructions that the verifier walked, and bytes of

@@ -186,7 +186,7 @@ pub(crate) fn send_event(event: &Event) {
 
 /// The figures of a service on this CPU.
 #[inline(always)]
-fn stats(service: u32) -> Option<&'static mut ServiceStats> {
+pub(crate) fn stats(service: u32) -> Option<&'static mut ServiceStats> {
     // SAFETY: as in `count`; the reference ends with the statement that asks for it.
     SERVICE_STATS.get_ptr_mut(service).map(|stats| unsafe { &mut *stats })
 }

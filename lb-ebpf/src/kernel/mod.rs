@@ -4,6 +4,7 @@ pub(crate) mod clock;
 pub(crate) mod fib;
 pub(crate) mod maps;
 pub(crate) mod observe;
+pub(crate) mod socket;
 pub(crate) mod sweep;
 pub(crate) mod tc;
 pub(crate) mod xdp;

@@ -3,8 +3,9 @@
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use aya_log_ebpf::debug;
-use lb_common::{Outcome, TraceFlags};
-use lb_ebpf::{Action, Packet, Scratch, Verdict, describe, service};
+use lb_common::{Destination, Event, FrontendKey, Outcome, TraceFlags};
+use lb_ebpf::socket::Decision;
+use lb_ebpf::{Action, Family, Maps, NO_EVENT, Packet, Scratch, Verdict, describe, put_address, service};
 
 use crate::kernel::clock::now_s;
 use crate::kernel::maps::{Tables, may_report, send_event, trace};
@@ -79,6 +80,67 @@ fn report(scratch: &mut Scratch, verdict: Verdict) {
         scratch.event.cpu = bpf_get_smp_processor_id() as u32;
     }
     send_event(&scratch.event);
+}
+
+/// Tells what became of a call on a socket, when somebody watches. Calls that concern no Service are of no interest.
+#[inline(always)]
+pub(crate) fn report_call<F: Family>(
+    call: CallKind,
+    asked: &Destination<F::Address>,
+    got: &Destination<F::Address>,
+    decision: Decision,
+) where
+    Tables: Maps<F>,
+{
+    if is_watched() && decision.outcome != Outcome::NotOurs {
+        send_call::<F>(&(call, decision), asked, got);
+    }
+}
+
+/// Which call it is.
+#[derive(Clone, Copy)]
+pub(crate) struct CallKind {
+    /// See [`lb_common::Hook`].
+    pub(crate) hook: u8,
+    /// 4 or 6.
+    pub(crate) ip_version: u8,
+    /// IP protocol number.
+    pub(crate) protocol: u8,
+}
+
+/// Not inlined, for its stack.
+#[inline(never)]
+fn send_call<F: Family>(
+    (call, decision): &(CallKind, Decision),
+    asked: &Destination<F::Address>,
+    got: &Destination<F::Address>,
+) where
+    Tables: Maps<F>,
+{
+    let CallKind { hook, ip_version, protocol } = *call;
+    let Some(trace) = trace() else { return };
+    if trace.flags & TraceFlags::DROPS != 0 && decision.errno == 0 {
+        return;
+    }
+    let key = FrontendKey { address: asked.address, port: asked.port, protocol, pad: 0 };
+    let service = Tables.frontend(&key).map_or(0, |frontend| frontend.service);
+    if trace.service != 0 && trace.service != service || !may_report(trace.per_second_max) {
+        return;
+    }
+    let mut event = Event { hook, service, action: (decision.errno != 0) as u8, ..NO_EVENT };
+    event.outcome = decision.outcome.index() as u16;
+    // SAFETY: neither helper takes anything, and both always answer.
+    unsafe {
+        event.time_ns = bpf_ktime_get_ns();
+        event.cpu = bpf_get_smp_processor_id() as u32;
+    }
+    for (tuple, end) in [(&mut event.before, asked), (&mut event.after, got)] {
+        put_address(&mut tuple.destination, &end.address);
+        tuple.destination_port = end.port;
+        tuple.protocol = protocol;
+        tuple.ip_version = ip_version;
+    }
+    send_event(&event);
 }
 
 /// Whether the packet did not reach anybody: dropped, or answered with an error.

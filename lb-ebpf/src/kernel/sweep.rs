@@ -4,9 +4,12 @@
 //! packet that another CPU handles in the same few nanoseconds can, and it writes the entry anew when it finds none.
 
 use aya_ebpf::programs::TcContext;
-use lb_common::{AffinityKey, FlowKey, SWEEP_RECORDS_MAX, SweepHeader, SweepTable};
+use lb_common::{
+    AffinityKey, FlowKey, PodAffinityKey, SWEEP_RECORDS_MAX, SocketFlowKey, SweepHeader, SweepTable,
+};
 
 use crate::kernel::maps::{AFFINITY4, AFFINITY6, FLOWS4, FLOWS6};
+use crate::kernel::socket::maps::{POD_AFFINITY, SOCKET_FLOWS4, SOCKET_FLOWS6};
 
 /// Walks the records of one table; gives the number of entries that were deleted.
 macro_rules! sweep {
@@ -39,6 +42,13 @@ pub(crate) fn sweep(ctx: &TcContext) -> i32 {
         SweepTable::FLOWS6 => sweep!(ctx, header, FLOWS6, FlowKey<[u8; 16]>, last_seen_s),
         SweepTable::AFFINITY4 => sweep!(ctx, header, AFFINITY4, AffinityKey<[u8; 4]>, last_used_s),
         SweepTable::AFFINITY6 => sweep!(ctx, header, AFFINITY6, AffinityKey<[u8; 16]>, last_used_s),
+        SweepTable::SOCKET_FLOWS4 => {
+            sweep!(ctx, header, SOCKET_FLOWS4, SocketFlowKey<[u8; 4]>, last_used_s)
+        }
+        SweepTable::SOCKET_FLOWS6 => {
+            sweep!(ctx, header, SOCKET_FLOWS6, SocketFlowKey<[u8; 16]>, last_used_s)
+        }
+        SweepTable::POD_AFFINITY => sweep!(ctx, header, POD_AFFINITY, PodAffinityKey, last_used_s),
         _ => 0,
     }
 }

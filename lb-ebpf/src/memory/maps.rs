@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lb_common::{
     Affinity, AffinityKey, Backend, Flow, FlowFlags, FlowKey, Fragment, FragmentKey, Frontend, FrontendKey,
-    ServiceStats, Settings, SourceKey,
+    PodAffinityKey, ServiceStats, Settings, SocketFlow, SocketFlowKey, SourceKey,
 };
 
 use crate::memory::InMemory;
@@ -35,6 +35,10 @@ pub struct Tables<F: Family> {
     pub sources: Vec<(SourceKey<F::Address>, u32)>,
     /// `FRAGMENTS4` or `FRAGMENTS6`.
     pub fragments: BTreeMap<FragmentKey<F::Address>, Fragment>,
+    /// `SOCKET_FLOWS4` or `SOCKET_FLOWS6`.
+    pub socket_flows: BTreeMap<SocketFlowKey<F::Address>, SocketFlow<F::Address>>,
+    /// Most entries in `socket_flows`.
+    pub socket_flows_max: usize,
     /// Most entries in `flows`.
     pub flows_max: usize,
     /// What happens beyond that.
@@ -50,6 +54,8 @@ impl<F: Family> Default for Tables<F> {
             affinity: BTreeMap::new(),
             sources: Vec::new(),
             fragments: BTreeMap::new(),
+            socket_flows: BTreeMap::new(),
+            socket_flows_max: lb_common::maps::SOCKET_FLOWS as usize,
             flows_max: lb_common::maps::FLOWS as usize,
             when_full: WhenFull::EvictOldest,
         }
@@ -65,6 +71,8 @@ pub struct MemoryMaps {
     pub v6: Tables<V6>,
     /// `SLOTS`, shared by both families.
     pub slots: Vec<u32>,
+    /// `POD_AFFINITY`.
+    pub pod_affinity: BTreeMap<PodAffinityKey, Affinity>,
     /// `SERVICE_STATS`, by service id.
     pub stats: BTreeMap<u32, ServiceStats>,
     /// `SETTINGS`, once written.

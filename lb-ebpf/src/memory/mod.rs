@@ -1,4 +1,4 @@
-//! The engine's three traits over ordinary memory: for tests, fuzzing and explaining what would happen to a packet.
+//! The traits of both engines over ordinary memory: for tests, fuzzing and explaining what would happen to a packet.
 
 mod family;
 mod host;
@@ -8,6 +8,7 @@ mod maps;
 pub mod network;
 mod packet;
 mod segment;
+mod socket;
 
 pub use family::InMemory;
 pub use host::{TableHost, Way};
@@ -15,3 +16,4 @@ pub use icmp::Message;
 pub use maps::{MemoryMaps, Tables, WhenFull};
 pub use packet::BufferPacket;
 pub use segment::Segment;
+pub use socket::MemorySocket;

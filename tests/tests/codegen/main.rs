@@ -18,9 +18,10 @@ fn object() -> Object {
 }
 
 /// A relaxed atomic addition whose result is used may be compiled to the form without a result (LLVM issue 210280).
-/// The programs need no atomic operation at all: counters are per CPU, and flows are whole words.
+/// The programs need none that has a result: counters are per CPU, and flows are whole words. Those for calls on sockets add
+/// to counters atomically, for a process may be put aside for another one.
 #[test]
-fn there_are_no_atomic_operations() {
+fn there_are_no_atomic_operations_with_a_result() {
     let found = object().functions.into_iter().filter(|function| function.ops.contains(&Op::Atomic));
     assert_eq!(found.map(|function| function.name).collect::<Vec<_>>(), Vec::<String>::new());
 }
@@ -43,7 +44,9 @@ fn nothing_is_copied_by_a_call() {
 #[test]
 fn every_call_chain_fits_the_stack() {
     let object = object();
-    for entry in ["weir_xdp", "weir_tc_ingress", "weir_tc_egress"] {
+    for entry in
+        ["weir_xdp", "weir_tc_ingress", "weir_tc_egress", "weir_connect6", "weir_sendmsg6", "weir_release"]
+    {
         let (bytes, chain) = object.deepest(entry, &mut BTreeSet::new());
         println!(
             "{entry}: {} instructions, {bytes} bytes of stack by {}",

@@ -10,7 +10,7 @@ const INSTRUCTION_BYTES: usize = 8;
 /// What the tests look for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
-    /// An atomic operation on memory.
+    /// An atomic operation with a result.
     Atomic,
     /// A call of another function of the object.
     Call(String),
@@ -138,8 +138,8 @@ fn walk(
         let offset = i16::from_le_bytes([low, high]);
         let immediate = i32::from_le_bytes([a, b, c, d]);
         match opcode {
-            // STX with mode ATOMIC, of words and double words.
-            0xc3 | 0xdb => ops.push(Op::Atomic),
+            // STX with mode ATOMIC, of words and double words, with the flag that asks for the old value (BPF_FETCH).
+            0xc3 | 0xdb if immediate & 1 != 0 => ops.push(Op::Atomic),
             // CALL with source 1: a function of this object.
             0x85 if from == 1 => {
                 ops.push(Op::Call(callee(place, at as u64, immediate, relocations, symbols)));
