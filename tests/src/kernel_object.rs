@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray};
-use aya::programs::{CgroupSock, CgroupSockAddr, ProgramInfo, SchedClassifier, Xdp};
+use aya::programs::{CgroupAttachMode, CgroupSock, CgroupSockAddr, ProgramInfo, SchedClassifier, Xdp};
 use aya::{Ebpf, EbpfLoader, Pod};
 use lb_common::{
     Backend, Device, DeviceFlags, FilterBit, Frontend, FrontendKey, Outcome, SLOTS_PER_LINE,
@@ -48,6 +48,11 @@ pub struct Sizes {
 impl KernelObject {
     /// Loads the maps; a program is loaded when it is first asked for.
     pub fn load(sizes: Sizes) -> Result<Self> {
+        Self::load_for(sizes, true)
+    }
+
+    /// The same; `sets_errors` says whether the kernel is to be taken for one whose programs choose the errors of calls.
+    pub fn load_for(sizes: Sizes, sets_errors: bool) -> Result<Self> {
         sweep();
         let pins = PathBuf::from(PINS).join(unique());
         fs::create_dir_all(&pins)
@@ -55,6 +60,7 @@ impl KernelObject {
         let mut loader = EbpfLoader::new();
         loader
             .override_global("AYA_LOG_LEVEL", &0_u8, true)
+            .override_global("WEIR_SET_RETVAL", if sets_errors { &1_u8 } else { &0_u8 }, true)
             .default_map_pin_directory(&pins)
             .map_max_entries("SLOTS", sizes.slots.div_ceil(SLOTS_PER_LINE));
         for (flows, backends) in [("FLOWS4", "BACKENDS4"), ("FLOWS6", "BACKENDS6")] {
@@ -94,6 +100,15 @@ impl KernelObject {
             program.load()?;
         }
         Ok(program)
+    }
+
+    /// Attaches the program for connect(2) with an IPv4 address to a control group, for as long as this value lives.
+    pub fn attach_connect4(&mut self, cgroup: &Path) -> Result<()> {
+        let program: &mut CgroupSockAddr =
+            self.ebpf.program_mut("weir_connect4").context("no such program")?.try_into()?;
+        program.load()?;
+        program.attach(fs::File::open(cgroup)?, CgroupAttachMode::Single)?;
+        Ok(())
     }
 
     /// Loads the programs for calls on sockets.

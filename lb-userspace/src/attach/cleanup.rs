@@ -7,12 +7,15 @@ use std::path::Path;
 use crate::maps::Pins;
 
 use super::AttachError;
+use super::cgroup::take_off_hooks;
 use super::environment::check_pin_path;
 use super::object::MAPS;
 use super::pin::{pins_of, remove};
 use super::tc::take_off;
 
-/// Takes off links and filters first, so that no program is without its maps. Answers whether there was anything.
+/// Takes off links and filters first, so that no program is without its maps. Those of the programs on sockets go before
+/// all others: every process of the machine meets them, so what should stay after a failure is not they; and what a process
+/// connects to from then on, it sends in packets, which devices serve until the end. Answers whether there was anything.
 /// Nothing that weir did not pin is touched. Filters are those of this network namespace.
 ///
 /// # Errors
@@ -24,6 +27,7 @@ pub fn cleanup(pins: &Pins) -> Result<bool, AttachError> {
     }
     check_pin_path(pins.root())?;
     let links = pins.links();
+    take_off_hooks(&links)?;
     for pin in pins_of(&links)? {
         take_off(&pin);
         remove(&pin.path(&links))?;

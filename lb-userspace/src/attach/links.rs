@@ -1,5 +1,5 @@
-//! What is attached to each device, kept as it should be: pinned, so that it outlives the agent, and replaced at once
-//! by the next one.
+//! What is attached to each device, and to sockets, kept as it should be: pinned, so that it outlives the agent, and
+//! replaced at once by the next one.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use crate::devices::{Link, Role, Wanted};
 use crate::maps::Pins;
 
+use super::cgroup::HookPin;
 use super::mode::{Modes, Tc, Xdp};
 use super::pin::{Pin, pins_of, remove};
 use super::tc::take_off;
@@ -43,13 +44,15 @@ pub struct Refused {
     pub error: AttachError,
 }
 
-/// Attaches the programs to devices and takes them off again.
+/// Attaches the programs to devices, and to sockets, and takes them off again.
 pub struct Attacher {
     pub(super) programs: Programs,
     pub(super) modes: Modes,
     pub(super) directory: PathBuf,
     /// Pins that the latest round made.
     pub(super) made: Vec<Pin>,
+    /// Pins of programs on sockets that this process made.
+    pub(super) made_hooks: Vec<HookPin>,
     /// By device index, with the device as it was.
     served: BTreeMap<u32, (Link, Attached)>,
     /// What stands in the way, by device index.
@@ -65,8 +68,9 @@ impl Attacher {
     pub fn new(programs: Programs, modes: Modes, pins: &Pins) -> Result<Self, AttachError> {
         let directory = pins.links();
         fs::create_dir_all(&directory).map_err(|error| AttachError::path("make", &directory, &error))?;
-        let (made, served, refused) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
-        Ok(Self { programs, modes, directory, made, served, refused })
+        let (made, made_hooks) = (Vec::new(), Vec::new());
+        let (served, refused) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { programs, modes, directory, made, made_hooks, served, refused })
     }
 
     /// What is attached, by device index.
@@ -112,8 +116,9 @@ impl Attacher {
         Ok(refused)
     }
 
-    /// Takes off what the latest round made.
+    /// Takes off what the latest round made, and the programs on sockets that were not attached before this process.
     pub fn undo(&mut self) {
+        self.undo_hooks();
         for pin in std::mem::take(&mut self.made) {
             if let Err(error) = self.drop_pin(&pin) {
                 warn!("{error}");

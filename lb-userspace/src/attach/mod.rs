@@ -1,19 +1,24 @@
-//! Loads the programs into the kernel and attaches them to devices, and takes them off again.
+//! Loads the programs into the kernel and attaches them to devices and a control group, and takes them off again.
 
+mod cgroup;
 mod cleanup;
 mod environment;
 mod kernel_log;
 mod links;
 mod mode;
+#[expect(unsafe_code, reason = "edge file: a system call")]
+mod netns;
 mod object;
 mod pin;
 mod tc;
 mod xdp;
 
+pub use cgroup::{Cgroup, CgroupError, SocketMode, excluded, take_off_hooks};
 pub use cleanup::cleanup;
 pub use environment::{check, check_pin_path};
 pub use links::{Attached, Attacher, Refused};
 pub use mode::{Modes, Tc, TcMode, Xdp, XdpMode};
+pub use netns::netns_cookie;
 pub use object::{Programs, Wants, load_programs};
 
 use std::path::{Path, PathBuf};
@@ -80,6 +85,12 @@ pub enum AttachError {
         /// The option.
         option: &'static str,
     },
+    /// The kernel does not run the programs on sockets.
+    #[error("no programs on sockets: {0}")]
+    Sockets(String),
+    /// A control group will not do.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
     /// A pin or attachment failed.
     #[error("cannot {what}: {reason}")]
     Other {

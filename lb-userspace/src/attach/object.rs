@@ -11,7 +11,7 @@ use lb_common::SLOTS_PER_LINE;
 use crate::layout::Capacity;
 use crate::maps::Pins;
 
-use super::{AttachError, kernel_log};
+use super::{AttachError, cgroup, kernel_log};
 
 /// The object that `cargo xtask build-ebpf` made.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("WEIR_BPF_OBJECT"));
@@ -23,6 +23,8 @@ pub struct Programs {
     pub new_maps: bool,
     /// Why this kernel does not run the XDP program, when it does not.
     pub(super) xdp_missing: Option<String>,
+    /// Why this kernel does not run the programs on sockets, when it does not.
+    sockets_missing: Option<String>,
 }
 
 /// Which programs are wanted. To load one that nobody attaches would cost the verifier's time.
@@ -32,14 +34,28 @@ pub struct Wants {
     pub xdp: bool,
     /// Those for devices that lead to workloads.
     pub workloads: bool,
+    /// Those for sockets.
+    pub sockets: bool,
     /// That they log every packet.
     pub log: bool,
 }
+
+/// The constant that says whether programs on sockets may choose the error of a call.
+const SET_RETVAL: &str = "WEIR_SET_RETVAL";
 
 /// The program that deletes expired entries.
 const SWEEP: &str = "weir_sweep";
 
 impl Programs {
+    /// Whether the programs on sockets were loaded, if they are wanted.
+    ///
+    /// # Errors
+    ///
+    /// When this kernel does not run them.
+    pub(super) fn check_sockets(&self) -> Result<(), AttachError> {
+        self.sockets_missing.clone().map_or(Ok(()), |reason| Err(AttachError::Sockets(reason)))
+    }
+
     /// The program that deletes expired entries, for [`crate::sweep`].
     ///
     /// # Errors
@@ -57,7 +73,8 @@ impl Programs {
 ///
 /// # Errors
 ///
-/// When the kernel refuses, or a pinned map has another size; maps that were made are removed again.
+/// When the kernel refuses, or a pinned map has another size; maps that were made are removed again. That it runs no XDP
+/// program, or none on sockets, is not an error yet.
 pub fn load_programs(pins: &Pins, capacity: &Capacity, wants: Wants) -> Result<Programs, AttachError> {
     let new_maps = !pins.maps().exists();
     let loaded = try_load(pins, capacity, wants);
@@ -67,10 +84,11 @@ pub fn load_programs(pins: &Pins, capacity: &Capacity, wants: Wants) -> Result<P
         let _empty = fs::remove_dir(pins.root());
     }
     let (mut ebpf, xdp_missing) = loaded?;
+    let sockets_missing = if wants.sockets { cgroup::load(&mut ebpf).err() } else { None };
     if wants.log {
         kernel_log::follow(&mut ebpf)?;
     }
-    Ok(Programs { ebpf, new_maps, xdp_missing })
+    Ok(Programs { ebpf, new_maps, xdp_missing, sockets_missing })
 }
 
 fn try_load(pins: &Pins, capacity: &Capacity, wants: Wants) -> Result<(Ebpf, Option<String>), AttachError> {
@@ -80,8 +98,10 @@ fn try_load(pins: &Pins, capacity: &Capacity, wants: Wants) -> Result<(Ebpf, Opt
         reason: error.to_string(),
     })?;
     let level = if wants.log { kernel_log::DEBUG } else { kernel_log::OFF };
+    let set_retval = u8::from(wants.sockets && cgroup::set_retval());
     let mut loader = EbpfLoader::new();
     loader.override_global(kernel_log::LEVEL, &level, true);
+    loader.override_global(SET_RETVAL, &set_retval, true);
     loader.default_map_pin_directory(&directory);
     for (name, _) in SIZES {
         loader.map_max_entries(name, entries(capacity, name));
@@ -112,7 +132,7 @@ fn runs_xdp() -> bool {
 }
 
 /// All maps, by the names that they are pinned by.
-pub(super) const MAPS: [&str; 21] = [
+pub(super) const MAPS: [&str; 28] = [
     "AFFINITY4",
     "AFFINITY6",
     "BACKENDS4",
@@ -120,6 +140,7 @@ pub(super) const MAPS: [&str; 21] = [
     "COUNTERS",
     "DEVICES",
     "EVENTS",
+    "EXCLUDED_CGROUPS",
     "FILTER",
     "FLOWS4",
     "FLOWS6",
@@ -127,17 +148,23 @@ pub(super) const MAPS: [&str; 21] = [
     "FRAGMENTS6",
     "FRONTENDS4",
     "FRONTENDS6",
+    "POD_AFFINITY",
     "SERVICES",
     "SERVICE_STATS",
     "SETTINGS",
     "SLOTS",
+    "SOCKETS4",
+    "SOCKETS6",
+    "SOCKET_COUNTERS",
+    "SOCKET_FLOWS4",
+    "SOCKET_FLOWS6",
     "SOURCES4",
     "SOURCES6",
     "TRACE",
 ];
 
 /// The maps whose size is an option.
-const SIZES: [(&str, &str); 13] = [
+const SIZES: [(&str, &str); 16] = [
     ("FRONTENDS4", "--frontends-max"),
     ("FRONTENDS6", "--frontends-max"),
     ("BACKENDS4", "--backends-max"),
@@ -149,6 +176,9 @@ const SIZES: [(&str, &str); 13] = [
     ("SLOTS", "--slots-max"),
     ("AFFINITY4", "--affinity-max"),
     ("AFFINITY6", "--affinity-max"),
+    ("POD_AFFINITY", "--affinity-max"),
+    ("SOCKET_FLOWS4", "--socket-flows-max"),
+    ("SOCKET_FLOWS6", "--socket-flows-max"),
     ("SOURCES4", "--sources-max"),
     ("SOURCES6", "--sources-max"),
 ];
@@ -161,7 +191,8 @@ fn entries(capacity: &Capacity, name: &str) -> u32 {
         "SERVICES" => capacity.services,
         // Ids begin at one.
         "SERVICE_STATS" => capacity.services.saturating_add(1),
-        "AFFINITY4" | "AFFINITY6" => capacity.affinity,
+        "AFFINITY4" | "AFFINITY6" | "POD_AFFINITY" => capacity.affinity,
+        "SOCKET_FLOWS4" | "SOCKET_FLOWS6" => capacity.socket_flows,
         "SOURCES4" | "SOURCES6" => capacity.sources,
         _ => capacity.slots.div_ceil(SLOTS_PER_LINE),
     }

@@ -42,6 +42,7 @@ impl DeviceArgs {
         Wants {
             xdp: self.xdp_mode != XdpMode::Off,
             workloads: !self.workload_device.is_empty(),
+            sockets: false,
             log: self.kernel_log,
         }
     }
@@ -114,6 +115,11 @@ pub(super) struct Devices {
 impl Devices {
     pub(super) const fn new(attacher: Attacher) -> Self {
         Self { attacher, told: None, told_of_size: false }
+    }
+
+    /// What attaches the programs, those on sockets too.
+    pub(super) const fn attacher(&mut self) -> &mut Attacher {
+        &mut self.attacher
     }
 
     /// Serves on the devices that are wanted, and on no other. Of `all` of them it is seen whether what is attached is

@@ -9,6 +9,8 @@ mod plan;
 mod ports;
 mod run;
 mod settings;
+mod sizes;
+mod sockets;
 mod sysctls;
 mod trace;
 

@@ -12,18 +12,19 @@ use signal_hook::iterator::Signals;
 use tracing::{error, info, warn};
 
 use crate::apply::Programmer;
-use crate::attach::{Attacher, check, cleanup, load_programs};
+use crate::attach::{Attacher, Wants, check, cleanup, load_programs};
 use crate::devices::monitor;
-use crate::layout::Capacity;
-use crate::maps::{Loaded, MapsError, Pins, Tables, load};
-use crate::model::{Model, Prefix};
+use crate::maps::{Loaded, Pins, Tables, load};
+use crate::model::Model;
 use crate::plan::Node;
 use crate::source::{Directory, Problem, Severity, Watch};
 use crate::sweep::Sweeper;
 
 use super::devices::{DeviceArgs, Devices, View, Watcher, tell_addresses};
 use super::ports::PortUse;
-use super::settings::{PortRange, settings};
+use super::settings::{Choices, PortRange};
+use super::sizes::SizeArgs;
+use super::sockets::{SocketArgs, Sockets};
 use super::{NodeArgs, PinArgs, lock, monotonic_s, sysctls};
 
 /// Manifests and devices are looked at again after this time even when nothing was seen to change.
@@ -50,6 +51,8 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "FIRST-LAST", default_value = "30000-32767")]
     nodeport_range: PortRange,
     #[command(flatten)]
+    sockets: SocketArgs,
+    #[command(flatten)]
     node: NodeArgs,
     #[command(flatten)]
     pins: PinArgs,
@@ -57,42 +60,13 @@ pub(super) struct RunArgs {
     sizes: SizeArgs,
 }
 
-/// Sizes of the maps.
-#[derive(Debug, Args)]
-struct SizeArgs {
-    /// Frontends (addresses and ports) in each family.
-    #[arg(long, value_name = "N", default_value_t = Capacity::default().frontends, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
-    frontends_max: u32,
-    /// Endpoints of all service ports in each family.
-    #[arg(long, value_name = "N", default_value_t = Capacity::default().backends, value_parser = clap::value_parser!(u32).range(2..=16_777_216))]
-    backends_max: u32,
-    /// Slots of all service ports: at least 100 for each endpoint.
-    #[arg(long, value_name = "N", default_value_t = Capacity::default().slots, value_parser = clap::value_parser!(u32).range(16..=1_073_741_824))]
-    slots_max: u32,
-    /// Entries of the flow table in each family; a flow has two.
-    #[arg(long, value_name = "N", default_value_t = Capacity::default().flows, value_parser = clap::value_parser!(u32).range(64..=67_108_864))]
-    flows_max: u32,
-    /// Service ports in both families together.
-    #[arg(long, value_name = "N", default_value_t = Capacity::default().services, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
-    services_max: u32,
-    /// Clients of session affinity in each family, one for each service port that a client uses.
-    #[arg(long, value_name = "N", default_value_t = Capacity::default().affinity, value_parser = clap::value_parser!(u32).range(64..=67_108_864))]
-    affinity_max: u32,
-    /// Prefixes of `loadBalancerSourceRanges` of all service ports, and of --cluster-cidr, in each family.
-    #[arg(long, value_name = "N", default_value_t = Capacity::default().sources, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
-    sources_max: u32,
-}
-
-impl SizeArgs {
-    const fn capacity(&self) -> Capacity {
-        Capacity {
-            frontends: self.frontends_max,
-            services: self.services_max,
-            backends: self.backends_max,
-            slots: self.slots_max,
-            flows: self.flows_max,
-            affinity: self.affinity_max,
-            sources: self.sources_max,
+impl RunArgs {
+    fn choices(&self, sockets: &Sockets) -> Choices {
+        Choices {
+            ports: self.snat_ports,
+            echo: self.answer_echo,
+            sockets: sockets.settings,
+            excluded: sockets.excluded.clone(),
         }
     }
 }
@@ -118,8 +92,7 @@ struct Agent {
     devices: Devices,
     /// The node's addresses are those of its devices.
     follows_addresses: bool,
-    snat_ports: PortRange,
-    answer_echo: bool,
+    choices: Choices,
     /// The latest pass was refused a write.
     refused: bool,
     /// Every manifest was read well at least once.
@@ -135,6 +108,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<()> {
     monitor(sender.clone(), Wake::Devices).context("cannot follow the devices")?;
     let (watcher, view) = Watcher::new(args.devices.selection())?;
     check(pins.root())?;
+    let sockets = args.sockets.find()?;
     let uses = PortUse::read(args.nodeport_range);
     if let Some(refusal) = uses.refusal(args.snat_ports) {
         bail!(refusal);
@@ -156,7 +130,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<()> {
     let new = !pins.root().exists();
     std::fs::create_dir_all(pins.root()).with_context(|| format!("cannot make {}", pins.root().display()))?;
     let lock = lock(&pins)?;
-    let started = start(args, &pins, (watcher, &view), directory, node);
+    let started = start(args, &pins, (watcher, &view), sockets, directory, node);
     if started.is_err() && new {
         // What this run made serves nobody. A failure here is less than the one that is reported.
         let _removed = cleanup(&pins);
@@ -174,16 +148,17 @@ fn start(
     args: &RunArgs,
     pins: &Pins,
     (watcher, view): (Watcher, &View),
+    sockets: Sockets,
     directory: Directory,
     node: Node,
 ) -> anyhow::Result<Agent> {
     let began = Instant::now();
-    let mut programs = load_programs(pins, &args.sizes.capacity(), args.devices.wants())?;
+    let wants = Wants { sockets: sockets.wants(), ..args.devices.wants() };
+    let mut programs = load_programs(pins, &args.sizes.capacity(), wants)?;
+    sockets.take_off(pins)?;
     let mut tables = Tables::open(pins)?;
-    let settings_writes = write_settings(&mut tables, &node, args.snat_ports, args.answer_echo)?;
-    for problem in node.problems() {
-        warn!("{problem}");
-    }
+    let choices = args.choices(&sockets);
+    let settings_writes = choices.write(&node, &mut tables)?;
     let Loaded { state, orphans } = load(&tables)?;
     info!(services = state.ports().len(), orphans = orphans.len(), "read what the maps hold");
     let programmer = Programmer::new(state, orphans, node.clone());
@@ -197,8 +172,7 @@ fn start(
         watcher,
         devices: Devices::new(Attacher::new(programs, args.devices.modes(), pins)?),
         follows_addresses: args.node.node().addresses.is_empty(),
-        snat_ports: args.snat_ports,
-        answer_echo: args.answer_echo,
+        choices,
         refused: false,
         complete: false,
     };
@@ -208,6 +182,7 @@ fn start(
         warn!("not every manifest could be read: what the maps serve is left as it is until all can");
     }
     let writes = agent.program() + settings_writes;
+    sockets.attach(agent.devices.attacher(), &agent.node)?;
     agent.devices.start(view, &mut agent.tables)?;
     info!(
         writes,
@@ -296,7 +271,7 @@ impl Agent {
             tell_addresses(&node.addresses);
         }
         self.node = node;
-        if let Err(error) = write_settings(&mut self.tables, &self.node, self.snat_ports, self.answer_echo) {
+        if let Err(error) = self.choices.write(&self.node, &mut self.tables) {
             error!("{error}");
         }
         self.replan();
@@ -352,17 +327,6 @@ impl Agent {
             Err(unreadable) => error!("{unreadable}"),
         }
     }
-}
-
-/// Writes what the data path must know of the node; answers how many writes that took.
-fn write_settings(
-    tables: &mut Tables,
-    node: &Node,
-    ports: PortRange,
-    echo: bool,
-) -> Result<usize, MapsError> {
-    let cluster: BTreeSet<Prefix> = node.policy.cluster_cidrs.iter().copied().collect();
-    tables.write_settings(&settings(node, ports, echo), &cluster)
 }
 
 fn stop_on_signals(sender: Sender<Wake>) -> anyhow::Result<()> {

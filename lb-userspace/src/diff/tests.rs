@@ -236,6 +236,7 @@ fn capacity() -> Capacity {
         flows: 64,
         affinity: 64,
         sources: 64,
+        socket_flows: 64,
     }
 }
 

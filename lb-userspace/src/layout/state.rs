@@ -26,6 +26,8 @@ pub struct Capacity {
     pub affinity: u32,
     /// Entries in each of `SOURCES4` and `SOURCES6`.
     pub sources: u32,
+    /// Entries in each of `SOCKET_FLOWS4` and `SOCKET_FLOWS6`.
+    pub socket_flows: u32,
 }
 
 impl Default for Capacity {
@@ -39,6 +41,7 @@ impl Default for Capacity {
             flows: maps::FLOWS,
             affinity: maps::AFFINITY,
             sources: maps::SOURCES,
+            socket_flows: maps::SOCKET_FLOWS,
         }
     }
 }

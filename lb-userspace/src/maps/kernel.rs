@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use aya::Pod;
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray};
 use lb_common::{
-    Address, AffinityKey, Backend, Device, FilterBit, FlowKey, Frontend, FrontendKey, SLOTS_PER_LINE,
-    ServiceInfo, ServiceStats, Settings, Text,
+    Address, AffinityKey, Backend, Device, ExcludedCgroup, FilterBit, FlowKey, Frontend, FrontendKey,
+    SLOTS_PER_LINE, ServiceInfo, ServiceStats, Settings, SocketFlow, SocketFlowKey, Text,
 };
 
 use crate::apply::{WriteError, Writer};
@@ -18,6 +18,7 @@ use crate::layout::{Capacity, FrontendId};
 use crate::model::{IpFamily, Prefix, Protocol};
 use crate::plan::PortKey;
 
+use super::excluded::Excluded;
 use super::sources::Sources;
 use super::stats::clear;
 use super::{MappedArray, Pins};
@@ -83,6 +84,7 @@ pub struct Tables {
     backends4: Array<MapData, Backend<[u8; 4]>>,
     backends6: Array<MapData, Backend<[u8; 16]>>,
     pub(super) settings: Array<MapData, Settings>,
+    excluded: Excluded,
     devices: Array<MapData, Device>,
     pub(super) backend_view4: MappedArray<Backend<[u8; 4]>>,
     pub(super) backend_view6: MappedArray<Backend<[u8; 16]>>,
@@ -111,7 +113,11 @@ impl Tables {
         let (_, affinity) = open(pins, "AFFINITY4", |map| {
             HashMap::<MapData, AffinityKey<[u8; 4]>, lb_common::Affinity>::try_from(map)
         })?;
+        let (_, socket_flows) = open(pins, "SOCKET_FLOWS4", |map| {
+            HashMap::<MapData, SocketFlowKey<[u8; 4]>, SocketFlow<[u8; 4]>>::try_from(map)
+        })?;
         let (sources, source_entries) = Sources::open(pins)?;
+        let excluded = Excluded::open(pins)?;
         let (stats, _) = open(pins, "SERVICE_STATS", PerCpuArray::try_from)?;
         let (filter, _) = share(pins, "FILTER", 1, true)?;
         let (backend_view4, _) = share(pins, "BACKENDS4", 1, false)?;
@@ -125,6 +131,7 @@ impl Tables {
             flows,
             affinity,
             sources: source_entries,
+            socket_flows,
         };
         Ok(Self {
             frontends4,
@@ -136,6 +143,7 @@ impl Tables {
             backends4,
             backends6,
             settings,
+            excluded,
             devices,
             backend_view4,
             backend_view6,
@@ -144,8 +152,9 @@ impl Tables {
         })
     }
 
-    /// Writes the settings of the data path and the prefixes of the cluster's pods, as far as they are not there
-    /// already; answers how many writes it took. While the settings ask for prefixes, all of them are there.
+    /// Writes the settings of the data path, the prefixes of the cluster's pods and the control groups that are left alone,
+    /// as far as they are not there already; answers how many writes it took. While the settings ask for prefixes or control
+    /// groups, all of them are there.
     ///
     /// # Errors
     ///
@@ -154,9 +163,10 @@ impl Tables {
         &mut self,
         settings: &Settings,
         cluster: &BTreeSet<Prefix>,
+        excluded: &[ExcludedCgroup],
     ) -> Result<usize, MapsError> {
         let failed = |source| MapsError::Read { name: "SETTINGS", source };
-        let mut writes = self.sources.add_cluster(cluster)?;
+        let mut writes = self.sources.add_cluster(cluster)? + self.excluded.write(excluded)?;
         let held = self.settings.get(&0, 0).map_err(failed)?;
         if held != *settings {
             self.keep_replies(&held, settings).map_err(failed)?;

@@ -5,6 +5,7 @@ mod arena;
 #[expect(unsafe_code, reason = "edge file: system calls")]
 mod bpf;
 mod entries;
+mod excluded;
 mod kernel;
 mod load;
 mod pins;

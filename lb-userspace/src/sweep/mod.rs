@@ -1,4 +1,5 @@
-//! Deletes expired flows and affinities from the tables, at a bounded cost per second.
+//! Deletes expired flows and affinities, those of packets and those of sockets, from the tables, at a bounded cost per
+//! second.
 //!
 //! The programs look over expired entries by themselves, and the kernel evicts old ones when a table is full; but which
 //! ones are old it knows only roughly, and a flow that is over should not cost the place of one that is not.
@@ -27,11 +28,14 @@ const STEP_INTERVAL: Duration = Duration::from_millis(100);
 const ROUND_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The tables in the order in which they are walked.
-const TABLES: [(u8, &str); 4] = [
+const TABLES: [(u8, &str); 7] = [
     (SweepTable::FLOWS4, "FLOWS4"),
     (SweepTable::FLOWS6, "FLOWS6"),
     (SweepTable::AFFINITY4, "AFFINITY4"),
     (SweepTable::AFFINITY6, "AFFINITY6"),
+    (SweepTable::SOCKET_FLOWS4, "SOCKET_FLOWS4"),
+    (SweepTable::SOCKET_FLOWS6, "SOCKET_FLOWS6"),
+    (SweepTable::POD_AFFINITY, "POD_AFFINITY"),
 ];
 
 /// Walks the tables, a step at a time.

@@ -10,7 +10,7 @@ use zerocopy::IntoBytes as _;
 
 use crate::maps::{Cursor, Entries, run_program};
 
-use super::expiry::{affinity, flow};
+use super::expiry::{affinity, flow, pod_affinity, socket_flow};
 use super::{STEP_ENTRIES, Swept};
 
 /// A table and how far the walk through it has come.
@@ -56,8 +56,9 @@ impl Walk {
         now_s: u32,
         timeouts_s: impl FnOnce() -> BTreeMap<u32, u32>,
     ) -> io::Result<(Swept, bool)> {
-        if self.cursor == Cursor::Start && matches!(self.table, SweepTable::AFFINITY4 | SweepTable::AFFINITY6)
-        {
+        let affine =
+            matches!(self.table, SweepTable::AFFINITY4 | SweepTable::AFFINITY6 | SweepTable::POD_AFFINITY);
+        if affine && self.cursor == Cursor::Start {
             self.timeouts_s = timeouts_s();
         }
         // Should anything fail, the next walk begins at the beginning.
@@ -99,6 +100,9 @@ impl Walk {
             SweepTable::FLOWS6 => flow::<[u8; 16]>(key, value, now_s),
             SweepTable::AFFINITY4 => affinity::<[u8; 4]>(key, value, now_s, &self.timeouts_s),
             SweepTable::AFFINITY6 => affinity::<[u8; 16]>(key, value, now_s, &self.timeouts_s),
+            SweepTable::SOCKET_FLOWS4 => socket_flow::<[u8; 4]>(key, value, now_s),
+            SweepTable::SOCKET_FLOWS6 => socket_flow::<[u8; 16]>(key, value, now_s),
+            SweepTable::POD_AFFINITY => pod_affinity(key, value, now_s, &self.timeouts_s),
             _ => None,
         }
     }

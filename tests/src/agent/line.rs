@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::Agent;
+use super::{Agent, defaults};
 use crate::manifests::Manifests;
 use crate::net::{Line, NODE_NAME, NODE4, NODE6, PINS};
 
@@ -21,13 +21,8 @@ impl<'net> Agent<'net> {
             ["--pin-path", &pins],
             ["--xdp-mode", mode],
         ];
-        let mut arguments = vec!["run"];
-        arguments.extend(usual.as_flattened());
-        if !more.contains(&"--flows-max") {
-            arguments.extend(["--flows-max", "65536"]);
-        }
-        arguments.extend(more);
-        let arguments = arguments.into_iter().map(str::to_owned).collect();
+        let usual = ["run"].iter().chain(usual.as_flattened()).map(|argument| (*argument).to_owned());
+        let arguments = usual.chain(defaults(more)).collect();
         Self { node: &line.node, pin_path, arguments, running: None }
     }
 }

@@ -76,12 +76,7 @@ impl<'net> Agent<'net> {
             mode.name(),
         ]
         .map(str::to_owned);
-        let mut arguments = usual.to_vec();
-        // The default is for a real node; several tests run at once.
-        if !more.contains(&"--flows-max") {
-            arguments.extend(["--flows-max", "65536"].map(str::to_owned));
-        }
-        arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
+        let arguments = usual.into_iter().chain(defaults(more)).collect();
         Self { node: &network.node, pin_path, arguments, running: None }
     }
 
@@ -97,12 +92,10 @@ impl<'net> Agent<'net> {
             NODE_NAME,
             "--pin-path",
             &pin_path.display().to_string(),
-            "--flows-max",
-            "65536",
         ]
         .map(str::to_owned);
-        let more = more.iter().map(|argument| (*argument).to_owned());
-        Self { node, pin_path, arguments: usual.into_iter().chain(more).collect(), running: None }
+        let arguments = usual.into_iter().chain(defaults(more)).collect();
+        Self { node, pin_path, arguments, running: None }
     }
 
     /// Starts one and waits until it serves.
@@ -195,6 +188,14 @@ impl<'net> Agent<'net> {
         }
         ended
     }
+}
+
+/// `more` arguments, behind those that tests need unless they say otherwise: weir's own defaults are for a real node, while
+/// several tests run at once, and all their processes are in one hierarchy of control groups.
+fn defaults(more: &[&str]) -> Vec<String> {
+    let usual = [["--flows-max", "65536"], ["--socket-mode", "off"]];
+    let usual = usual.iter().filter(|[option, _]| !more.contains(option)).flatten();
+    usual.chain(more).map(|argument| (*argument).to_owned()).collect()
 }
 
 impl Drop for Agent<'_> {

@@ -1,6 +1,7 @@
 //! Networks of namespaces on one machine, which take themselves down.
 
 mod addresses;
+mod cgroup;
 mod lay;
 mod line;
 mod namespace;
@@ -14,6 +15,7 @@ pub use addresses::{
     CLIENT4, CLIENT6, CLUSTER4, CLUSTER6, DNS_NODE_PORT, DNS_PORT, DNS_TARGET_PORT, Family, HTTP_NODE_PORT,
     HTTP_PORT, HTTP_TARGET_PORT, NODE_NAME, NODE4, NODE6, VIP4, VIP6,
 };
+pub use cgroup::Cgroup;
 pub use line::{Hop, Line, NARROW_MTU};
 pub use namespace::Namespace;
 pub use network::{Arms, BackendHost, Network};

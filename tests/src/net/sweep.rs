@@ -7,6 +7,7 @@ use std::process;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::cgroup;
 use super::tool::run;
 
 /// Begins the name of all that these tests and the demo create.
@@ -20,10 +21,15 @@ pub fn unique() -> String {
     format!("{PREFIX}{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Removes namespaces, pins and temporary directories of processes that are gone. Once for a process is enough.
+/// Removes namespaces, control groups, pins and temporary directories of processes that are gone. Once for a process is
+/// enough.
 pub fn sweep() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
+        // What still runs in one holds a namespace.
+        for path in cgroup::root().ok().flatten().iter().flat_map(|root| leftovers(root)) {
+            let _removed = cgroup::remove(&path);
+        }
         for path in leftovers(Path::new("/run/netns")) {
             if let Some(name) = path.file_name().and_then(|name| name.to_str()) {
                 // Another process may sweep at the same time; what matters is that it goes.

@@ -6,12 +6,14 @@ mod continuous;
 mod server;
 mod stream;
 mod tally;
+mod worker;
 
 pub use bulk::{BulkServer, Direction, STALL_MAX, connection_rate, rate, transfer};
 pub use client::{Answer, Connection, Datagrams, PROMPT, TIMEOUT, ask, refuse};
 pub use continuous::{Continuous, Record};
 pub use server::Server;
 pub use tally::{Tally, chi_square, chi_square_bound};
+pub use worker::{Called, Failure, Kind, Received, Socket, Waited, Way, Worker, serve};
 
 use crate::net::{DNS_NODE_PORT, DNS_PORT, HTTP_NODE_PORT, HTTP_PORT};
 

@@ -5,12 +5,13 @@ use super::files::Source;
 use super::mask::is_word;
 
 /// The only files that may have `unsafe`: edges to the kernel and to raw memory.
-const EDGES: [&str; 7] = [
+const EDGES: [&str; 8] = [
     "lb-common/src/pod.rs",
     "lb-common/src/words.rs",
     "lb-ebpf/src/bench.rs",
     "lb-ebpf/src/kernel/",
     "lb-ebpf/src/main.rs",
+    "lb-userspace/src/attach/netns.rs",
     "lb-userspace/src/maps/arena.rs",
     "lb-userspace/src/maps/bpf.rs",
 ];
