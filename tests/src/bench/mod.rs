@@ -6,7 +6,6 @@
 //! program's: flow table, counters, translation with checksums, `bpf_fib_lookup`, redirection. No packet is sent.
 
 mod case;
-mod cgroup;
 mod measure;
 mod memory;
 mod only;

@@ -1,13 +1,13 @@
 //! What the process that is measured is told, and what it tells.
 
+use std::fs;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::Calls;
 use super::peer::Peer;
-use crate::bench::cgroup::enter;
 
 /// The argument by which the benchmark runs itself as the process that is measured.
 pub const JOB: &str = "sockets-job";
@@ -97,6 +97,11 @@ impl Job {
         }
         Ok(rounds)
     }
+}
+
+/// Moves the calling process: sockets that it makes from now on are the group's.
+fn enter(cgroup: &Path) -> Result<()> {
+    fs::write(cgroup.join("cgroup.procs"), "0").with_context(|| format!("cannot enter {}", cgroup.display()))
 }
 
 /// The process that is measured: does the job that its arguments say, and prints a line of three numbers for each round.

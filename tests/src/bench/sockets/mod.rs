@@ -13,12 +13,12 @@ use aya::maps::{Map, MapData, PerCpuArray};
 use lb_common::{Outcome, maps};
 
 use super::Only;
-use super::cgroup::{Cgroups, hierarchy};
 use super::through::median;
 use crate::agent::{Agent, run_command};
 use crate::manifests::Manifests;
 use crate::net::{
-    CLUSTER4, CLUSTER6, DNS_PORT, DNS_TARGET_PORT, Family, HTTP_PORT, HTTP_TARGET_PORT, Hop, Line, Namespace,
+    CLUSTER4, CLUSTER6, Cgroup, DNS_PORT, DNS_TARGET_PORT, Family, HTTP_PORT, HTTP_TARGET_PORT, Hop, Line,
+    Namespace,
 };
 use job::{Job, Round};
 
@@ -69,6 +69,23 @@ pub struct Ratio {
     pub lowest: f64,
     /// The highest.
     pub highest: f64,
+}
+
+/// Control groups, of which those inside are removed first.
+#[derive(Debug)]
+struct Cgroups {
+    /// With the programs.
+    with: Cgroup,
+    /// Without them.
+    without: Cgroup,
+    _parent: Cgroup,
+}
+
+impl Cgroups {
+    fn make() -> Result<Self> {
+        let parent = Cgroup::create()?;
+        Ok(Self { with: parent.child("with")?, without: parent.child("without")?, _parent: parent })
+    }
 }
 
 impl Place {
@@ -123,14 +140,10 @@ pub fn measure_sockets(
     if wanted.is_empty() {
         return Ok(());
     }
-    let Some(root) = hierarchy()? else {
-        eprintln!("sockets are not measured: there is no cgroup2 hierarchy");
-        return Ok(());
-    };
     let line = Line::lay(Hop::None, 1500, true)?;
     let manifests = Manifests::echo(&[(&line.backend, 1)])?;
-    let cgroups = Cgroups::make(&root)?;
-    let path = cgroups.with.display().to_string();
+    let cgroups = Cgroups::make()?;
+    let path = cgroups.with.path().display().to_string();
     let mut agent =
         Agent::on_line(&line, &manifests, "off", &["--socket-mode", "on", "--cgroup-path", &path]);
     agent.launch()?;
@@ -167,8 +180,8 @@ fn measure(
         vip: SocketAddr::new(vip, port),
         rounds,
         peer: backend.name().to_owned(),
-        with: cgroups.with.clone(),
-        without: cgroups.without.clone(),
+        with: cgroups.with.path().to_owned(),
+        without: cgroups.without.path().to_owned(),
     };
     let before = translated(agent)?;
     let figure = SocketFigure::of(&run(&job, client)?);
