@@ -1,4 +1,4 @@
-//! `weir trace`: packets, as they leave weir.
+//! `weir trace`: packets as they leave weir, and calls on sockets.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
@@ -24,16 +24,16 @@ const BATCH: usize = 1024;
 /// Options of `weir trace`.
 #[derive(Debug, Args)]
 pub(super) struct TraceArgs {
-    /// Only packets of this Service, or of one of its ports, by number or name.
+    /// Only packets and calls on sockets of this Service, or of one of its ports, by number or name.
     #[arg(long, value_name = "NAMESPACE/NAME[:PORT]")]
     service: Option<ServiceFilter>,
-    /// Only packets that were dropped, or answered with an error.
+    /// Only packets that were dropped, or answered with an error, and calls that were refused.
     #[arg(long)]
     drops: bool,
-    /// End after so many packets.
+    /// End after so many packets and calls.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// Most packets in a second and CPU: more are not recorded.
+    /// Most packets and calls in a second and CPU: more are not recorded.
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     rate: u32,
     /// How to print.

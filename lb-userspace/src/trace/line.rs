@@ -7,15 +7,18 @@ use lb_common::{Event, Hook, Outcome, Tuple, protocol};
 use serde::Serialize;
 
 use super::time::rfc3339;
-use super::{Names, fate, reason};
+use super::{Fate, Names, fate, reason};
 
-/// One packet.
+/// Verdict and action of a call that fails.
+const REFUSE: &str = "refuse";
+
+/// One packet, or one call on a socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Line {
     time: String,
     hook: &'static str,
-    device: String,
+    device: Option<String>,
     out_device: Option<String>,
     outcome: String,
     verdict: &'static str,
@@ -29,7 +32,7 @@ pub struct Line {
     destination: Option<String>,
     new_source: Option<String>,
     new_destination: Option<String>,
-    length: u32,
+    length: Option<u32>,
     cpu: u32,
 }
 
@@ -52,7 +55,9 @@ impl Line {
             port_name: service.key.port_name.clone(),
             port: service.port,
         });
-        let ends = |tuple: &Tuple| (end(tuple, true), end(tuple, false));
+        let is_call = is_call(event.hook);
+        // A socket has no port yet, and mostly no address: a call shows what is known.
+        let ends = |tuple: &Tuple| (if is_call { bound(tuple) } else { end(tuple, true) }, end(tuple, false));
         let (source, destination) = ends(&event.before);
         let (new_source, new_destination) =
             if event.after == event.before { (None, None) } else { ends(&event.after) };
@@ -60,12 +65,12 @@ impl Line {
         Self {
             time: rfc3339(names.boot_ns + i128::from(event.time_ns)),
             hook: hook(event.hook),
-            device: names.device(event.ifindex),
+            device: (!is_call).then(|| names.device(event.ifindex)),
             out_device: (event.out_ifindex != 0).then(|| names.device(event.out_ifindex)),
             outcome: outcome.map_or_else(|| event.outcome.to_string(), |outcome| outcome.name().to_owned()),
-            verdict: outcome.map_or("unknown", |outcome| fate(outcome).name()),
+            verdict: outcome.map_or("unknown", |outcome| verdict(fate(outcome), is_call)),
             drop: outcome.is_some_and(|outcome| fate(outcome).is_drop()),
-            action: action(event.action),
+            action: action(event.action, is_call),
             reason: outcome.map_or("the programs are newer than this command", reason),
             service,
             protocol: (tuple.ip_version != 0).then(|| protocol_name(tuple.protocol)),
@@ -74,7 +79,7 @@ impl Line {
             destination,
             new_source,
             new_destination,
-            length: event.length,
+            length: (!is_call).then_some(event.length),
             cpu: event.cpu,
         }
     }
@@ -84,7 +89,10 @@ impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The date is the same on every line of a screen.
         let time = self.time.split_once('T').map_or(self.time.as_str(), |(_, time)| time);
-        write!(f, "{time} {} {}", self.hook, self.device)?;
+        write!(f, "{time} {}", self.hook)?;
+        if let Some(device) = &self.device {
+            write!(f, " {device}")?;
+        }
         if let Some(out) = &self.out_device {
             write!(f, ">{out}")?;
         }
@@ -100,14 +108,26 @@ impl fmt::Display for Line {
         if !self.tcp_flags.is_empty() {
             write!(f, " {}", self.tcp_flags.join(","))?;
         }
-        if let (Some(source), Some(destination)) = (&self.source, &self.destination) {
-            write!(f, " {source} -> {destination}")?;
-        }
-        if let (Some(source), Some(destination)) = (&self.new_source, &self.new_destination) {
-            write!(f, " => {source} -> {destination}")?;
+        write_ends(f, self.source.as_deref(), self.destination.as_deref())?;
+        if self.new_destination.is_some() {
+            f.write_str(" =>")?;
+            write_ends(f, self.new_source.as_deref(), self.new_destination.as_deref())?;
         }
         write!(f, " ({})", self.reason)
     }
+}
+
+/// What is known of both ends; of a socket often one alone.
+fn write_ends(f: &mut fmt::Formatter<'_>, source: Option<&str>, destination: Option<&str>) -> fmt::Result {
+    if let Some(source) = source {
+        write!(f, " {source} ->")?;
+    }
+    destination.map_or(Ok(()), |destination| write!(f, " {destination}"))
+}
+
+/// The address that a socket is bound to; none before it has one.
+fn bound(tuple: &Tuple) -> Option<String> {
+    ip(tuple.ip_version, &tuple.source).filter(|ip| !ip.is_unspecified()).map(|ip| ip.to_string())
 }
 
 /// Address and port of one end, or the address alone where the protocol has no ports; none for what is no IP packet.
@@ -117,11 +137,7 @@ fn end(tuple: &Tuple, source: bool) -> Option<String> {
     } else {
         (&tuple.destination, tuple.destination_port)
     };
-    let ip = match tuple.ip_version {
-        4 => IpAddr::from(*address.first_chunk::<4>()?),
-        6 => IpAddr::from(*address),
-        _ => return None,
-    };
+    let ip = ip(tuple.ip_version, address)?;
     Some(match tuple.protocol {
         protocol::TCP | protocol::UDP | protocol::SCTP => {
             SocketAddr::new(ip, u16::from_be_bytes(port)).to_string()
@@ -130,20 +146,42 @@ fn end(tuple: &Tuple, source: bool) -> Option<String> {
     })
 }
 
+fn ip(version: u8, address: &[u8; 16]) -> Option<IpAddr> {
+    match version {
+        4 => address.first_chunk::<4>().map(|address| IpAddr::from(*address)),
+        6 => Some(IpAddr::from(*address)),
+        _ => None,
+    }
+}
+
+/// Whether the record is of a call on a socket, and of no packet: it has no device, no length and no source port.
+const fn is_call(hook: u8) -> bool {
+    matches!(hook, Hook::CONNECT | Hook::SEND | Hook::BIND)
+}
+
 const fn hook(number: u8) -> &'static str {
     match number {
         Hook::XDP => "xdp",
         Hook::TC_INGRESS => "tc_ingress",
         Hook::TC_WORKLOAD => "tc_workload",
         Hook::TC_EGRESS => "tc_egress",
+        Hook::CONNECT => "connect",
+        Hook::SEND => "send",
+        Hook::BIND => "bind",
         _ => "unknown",
     }
 }
 
-/// What the hook did with the packet, as [`Event::action`] numbers it.
-const fn action(number: u8) -> &'static str {
+/// What became of it. Nothing is lost with a call that fails: the application is told.
+const fn verdict(fate: Fate, is_call: bool) -> &'static str {
+    if is_call && fate.is_drop() { REFUSE } else { fate.name() }
+}
+
+/// What the hook did, as [`Event::action`] numbers it.
+const fn action(number: u8, is_call: bool) -> &'static str {
     match number {
         0 => "pass",
+        1 if is_call => REFUSE,
         1 => "drop",
         2 => "transmit",
         3 => "redirect",

@@ -104,6 +104,85 @@ fn records_are_lines_of_text() {
     }
 }
 
+/// A call by a socket that is bound to `source`, if that is an address.
+fn call(hook: u8, outcome: Outcome, ends: [&str; 2], becomes: &str) -> Event {
+    let [before, after] =
+        [ends[1], becomes].map(|end| tuple([ends[0], end], if hook == Hook::SEND { 17 } else { 6 }, 0));
+    let action = u8::from(fate(outcome).is_drop());
+    Event { hook, ifindex: 0, length: 0, ..event(outcome.index() as u16, action, before, after) }
+}
+
+#[test]
+fn calls_on_sockets_are_lines_of_text() {
+    let (vip, backend) = ("198.51.100.10:80", "10.1.1.11:8080");
+    let cases = [
+        (
+            call(Hook::CONNECT, Outcome::SocketTranslated, ["0.0.0.0:0", vip], backend),
+            "connect socket_translated pass default/echo:80 TCP 198.51.100.10:80 => 10.1.1.11:8080 \
+             (the socket was given the address of an endpoint)",
+        ),
+        (
+            call(Hook::CONNECT, Outcome::SourceRefused, ["192.0.2.1:0", vip], vip),
+            "connect source_refused refuse default/echo:80 TCP 192.0.2.1 -> 198.51.100.10:80 \
+             (its source is in none of the Service's loadBalancerSourceRanges)",
+        ),
+        (
+            call(
+                Hook::SEND,
+                Outcome::SocketTranslated,
+                ["[2001:db8::1]:0", "[2001:db8::2]:53"],
+                "[::1]:5353",
+            ),
+            "send socket_translated pass default/echo:80 UDP 2001:db8::1 -> [2001:db8::2]:53 => \
+             2001:db8::1 -> [::1]:5353 (the socket was given the address of an endpoint)",
+        ),
+        (
+            Event {
+                service: 0,
+                ..call(Hook::SEND, Outcome::NotOurs, ["[::]:0", "[2001:db8::2]:53"], "[2001:db8::2]:53")
+            },
+            "send not_ours pass - UDP [2001:db8::2]:53 (addressed to no Service)",
+        ),
+        (
+            call(Hook::BIND, Outcome::NodePortTaken, ["0.0.0.0:0", "0.0.0.0:30080"], "0.0.0.0:30080"),
+            "bind node_port_taken refuse default/echo:80 TCP 0.0.0.0:30080 \
+             (the port is a NodePort of this node (--protect-nodeports))",
+        ),
+    ];
+    for (event, expected) in cases {
+        let line = Line::new(&event, &names()).to_string();
+        assert_eq!(line, format!("22:13:20.001500Z {expected}"));
+    }
+}
+
+#[test]
+fn a_call_has_no_device_and_no_length_in_json() {
+    let vip = "198.51.100.10:80";
+    let refused = call(Hook::CONNECT, Outcome::NoBackend, ["0.0.0.0:0", vip], vip);
+    let line = serde_json::to_value(Line::new(&refused, &names())).unwrap();
+    for (name, expected) in
+        [("hook", "connect"), ("verdict", "refuse"), ("action", "refuse"), ("destination", vip)]
+    {
+        assert_eq!(line[name], expected, "{name}");
+    }
+    assert_eq!(line["drop"], true);
+    for name in ["device", "outDevice", "source", "newSource", "newDestination", "length"] {
+        assert!(line[name].is_null(), "{name}");
+    }
+    let bound = call(Hook::SEND, Outcome::SocketTranslated, ["192.0.2.1:0", vip], "10.1.1.11:8080");
+    let line = serde_json::to_value(Line::new(&bound, &names())).unwrap();
+    for (name, expected) in [
+        ("hook", "send"),
+        ("verdict", "forward"),
+        ("action", "pass"),
+        ("source", "192.0.2.1"),
+        ("newSource", "192.0.2.1"),
+        ("newDestination", "10.1.1.11:8080"),
+    ] {
+        assert_eq!(line[name], expected, "{name}");
+    }
+}
+
 #[test]
 fn a_record_is_an_object_of_json() {
     let syn = tuple(["192.0.2.1:40000", "198.51.100.10:80"], 6, 0x12);

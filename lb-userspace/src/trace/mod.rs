@@ -1,4 +1,4 @@
-//! Shows packets as they leave weir: asks the programs for records, reads them, and puts them into words.
+//! Shows packets as they leave weir, and calls on sockets: asks the programs for records, reads them, and puts them into words.
 
 mod filter;
 mod line;

@@ -2,16 +2,16 @@
 
 use lb_common::Outcome;
 
-/// What became of a packet.
+/// What became of a packet, or of a call on a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Fate {
     /// It went on, translated.
     Forward,
     /// weir answered it.
     Answer,
-    /// It was dropped, and its sender told so by an ICMP error as far as their rate allows.
+    /// It was dropped, and its sender told so by an ICMP error as far as their rate allows. A call failed.
     Reject,
-    /// It was dropped without a word.
+    /// It was dropped without a word. A call failed: there is no way not to answer it.
     Drop,
     /// It went on to the kernel as it was.
     Pass,
@@ -29,13 +29,13 @@ impl Fate {
         }
     }
 
-    /// Whether the packet is lost.
+    /// Whether the packet is lost, or the call refused.
     pub const fn is_drop(self) -> bool {
         matches!(self, Self::Reject | Self::Drop)
     }
 }
 
-/// What became of a packet with this outcome.
+/// What became of a packet, or a call, with this outcome.
 pub const fn fate(outcome: Outcome) -> Fate {
     match outcome {
         Outcome::NotIp
@@ -76,7 +76,7 @@ pub const fn fate(outcome: Outcome) -> Fate {
     }
 }
 
-/// Why a packet had this outcome, and what to do where something can be done.
+/// Why a packet, or a call, had this outcome, and what to do where something can be done.
 pub const fn reason(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::NotIp => "neither IPv4 nor IPv6",
@@ -101,9 +101,7 @@ pub const fn reason(outcome: Outcome) -> &'static str {
             "no source port is free towards this endpoint: give weir more with --snat-ports"
         }
         Outcome::FlowTableFull => "the flow table took no entry: enlarge it with --flows-max",
-        Outcome::Changing => {
-            "the Service changed twice while the packet was looked at; the next one gets through"
-        }
+        Outcome::Changing => "the Service changed twice meanwhile; the next attempt gets through",
         Outcome::ResetWithoutFlow => "an RST that belongs to no known flow",
         Outcome::NoSourceAddress => {
             "the node has no address of this family to send from: name one with --node-ip"
@@ -128,8 +126,8 @@ pub const fn reason(outcome: Outcome) -> &'static str {
         Outcome::OtherHost => "addressed to another machine on the link",
         Outcome::SocketTranslated => "the socket was given the address of an endpoint",
         Outcome::SocketFull => {
-            "no room to keep what the socket believes, so the packets are left to the packet path: enlarge the table with \
-             --socket-flows-max"
+            "no room to keep what the socket believes, so its packets are translated on their way: enlarge the table \
+             with --socket-flows-max"
         }
         Outcome::SocketExcluded => "the socket's mark or the process's control group is left alone",
         Outcome::NodePortTaken => "the port is a NodePort of this node (--protect-nodeports)",
@@ -151,7 +149,7 @@ mod tests {
         for outcome in Outcome::ALL {
             let line = format!("= {}, \"{}\";", outcome.index(), outcome.name());
             let before = text.split(&line).next().expect("declared");
-            let documented = before.rsplit("    ///").take_while(|part| !part.contains(';')).last();
+            let documented = before.rsplit("    ///").take_while(|part| !part.contains(";\n")).last();
             let documented = documented.expect("documented").trim_start();
             let expected = match fate(*outcome) {
                 Fate::Pass => "Passed",

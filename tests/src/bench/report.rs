@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::{Case, Figure, ROUNDS, Result, Services, Through};
+use super::{Case, Figure, ROUNDS, Ratio, Result, Services, SocketCase, SocketFigure, Through};
 
 /// Parts of the report, as JSON names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,6 +15,8 @@ pub enum Section {
     Services,
     /// Transfers and connections through namespaces.
     Through,
+    /// Calls on sockets.
+    Sockets,
     /// Memory of the maps.
     Memory,
 }
@@ -25,6 +27,7 @@ impl Section {
             Self::Packets => "packets",
             Self::Services => "services",
             Self::Through => "through",
+            Self::Sockets => "sockets",
             Self::Memory => "memory",
         }
     }
@@ -45,6 +48,11 @@ impl Section {
                 "\nTCP through a node of its own namespace, medians; the ratio is to plain routing in the same round\n\
                  {:<24}{:<9}{:>16}{:>9}",
                 "what", "way", "", "ratio"
+            ),
+            Self::Sockets => format!(
+                "\nCalls on sockets, nanoseconds: medians; ratios are of the same round, with the lowest and the highest\n\
+                 {:<15}{:<7}{:<6}{:>10}{:>9}{:>9}  {:<22}Service/direct",
+                "calls", "family", "in", "unhooked", "direct", "Service", "direct/unhooked"
             ),
             Self::Memory => {
                 format!("\nMemory of the empty maps at their default sizes\n{:<24}{:>9}", "map", "KiB")
@@ -128,6 +136,26 @@ impl Report {
             "ratio": figure.median.map(|(_, ratio)| ratio),
         });
         self.add(Section::Through, &format!("{what:<24}{:<9}{text}", figure.way.name()), value);
+    }
+
+    /// A line of calls on sockets.
+    pub fn sockets(&mut self, case: &SocketCase, figure: &SocketFigure) {
+        let SocketFigure { without_ns, direct_ns, vip_ns, hooks, service } = figure;
+        let ratio =
+            |ratio: &Ratio| json!({"median": ratio.median, "lowest": ratio.lowest, "highest": ratio.highest});
+        let text = |ratio: &Ratio| format!("{:.3} ({:.2}..{:.2})", ratio.median, ratio.lowest, ratio.highest);
+        let (calls, family, place) = (case.calls.name(), case.family_name(), case.place.name());
+        let value = json!({
+            "calls": calls, "family": family, "in": place,
+            "unhooked_ns": without_ns, "direct_ns": direct_ns, "service_ns": vip_ns,
+            "direct_to_unhooked": ratio(hooks), "service_to_direct": ratio(service),
+        });
+        let line = format!(
+            "{calls:<15}{family:<7}{place:<6}{without_ns:>10.0}{direct_ns:>9.0}{vip_ns:>9.0}  {:<22}{}",
+            text(hooks),
+            text(service)
+        );
+        self.add(Section::Sockets, &line, value);
     }
 
     /// A line for each map, and their sum.

@@ -175,7 +175,8 @@ impl Through {
     }
 }
 
-fn median(mut values: Vec<f64>) -> Option<f64> {
+/// The middle one; the upper one of two.
+pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_unstable_by(f64::total_cmp);
     values.get(values.len() / 2).copied()
 }

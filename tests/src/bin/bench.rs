@@ -5,11 +5,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use tests::bench::{Only, Plan, Report, Through, cases, measure, memory, service_cases};
+use tests::bench::{
+    JOB, Only, Plan, Report, Through, cases, measure, measure_sockets, memory, run_job, service_cases,
+};
 use tests::kernel_network::lay;
 
 const USAGE: &str = "there are --quick, --json and --only PATH, with a path of NAME[/FAMILY[/PROTOCOL[/FLOWS]]] (a name of the \
-                     first table), services[/NAME[/one|all[/SERVICES]]], transfer[/MTU[/WAY]], connections[/WAY] or memory";
+                     first table), services[/NAME[/one|all[/SERVICES]]], transfer[/MTU[/WAY]], connections[/WAY], \
+                     sockets[/CALLS[/FAMILY[/node|pod]]] or memory";
 
 fn main() -> ExitCode {
     match run() {
@@ -24,6 +27,10 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     let (mut quick, mut as_json, mut only) = (false, false, Only::default());
     let mut arguments = std::env::args().skip(1);
+    if std::env::args().nth(1).as_deref() == Some(JOB) {
+        stay_on_one_cpu()?;
+        return run_job(&arguments.skip(1).collect::<Vec<_>>());
+    }
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--quick" => quick = true,
@@ -45,6 +52,7 @@ fn run() -> Result<()> {
             report.through(through, &figure);
         }
     }
+    measure_sockets(quick, &only, |case, figure| report.sockets(case, figure))?;
     if only.wants(&["memory"]) {
         report.memory(&memory()?);
     }
