@@ -110,9 +110,15 @@ fn frontend_document((id, frontend): (&FrontendId, &Frontend)) -> FrontendDocume
     }
 }
 
-/// The frontends of a port, without its virtual IPs themselves.
+/// The frontends of a port, without its virtual IPs themselves; first those that packets go to.
 fn port_frontends(port: &PortLayout) -> impl Iterator<Item = (&FrontendId, &Frontend)> {
-    port.frontends.iter().filter(|(id, _)| matches!(id, FrontendId::Port { .. }))
+    let ports = || port.frontends.iter().filter(|(id, _)| matches!(id, FrontendId::Port { .. }));
+    ports().filter(|(_, one)| !is_node(one)).chain(ports().filter(|(_, one)| is_node(one)))
+}
+
+/// Whether it is the NodePort of the node itself, which only sockets look up.
+const fn is_node(frontend: &Frontend) -> bool {
+    frontend.flags & FrontendFlags::NODE != 0
 }
 
 fn service_document<'a>(key: &'a PortKey, port: &PortLayout, stats: &ServiceStats) -> ServiceDocument<'a> {
@@ -152,7 +158,7 @@ fn services(snapshot: &Snapshot, format: Format) -> anyhow::Result<()> {
             if format == Format::Wide { snapshot.stats(port.service)? } else { ServiceStats::default() };
         for (id, frontend) in port_frontends(port) {
             // Where no flags are shown: the unspecified address is not every address.
-            let for_node = frontend.flags & FrontendFlags::NODE != 0 && format == Format::Table;
+            let for_node = is_node(frontend) && format == Format::Table;
             let mut row = vec![
                 key.service.to_string(),
                 key.port_name.clone(),

@@ -1,6 +1,6 @@
 //! Tables and JSON on standard output.
 
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, StdoutLock, Write as _};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use lb_common::{FlowState, FrontendFlags};
@@ -12,19 +12,24 @@ pub(super) fn print_table(header: &[&str], rows: Vec<Vec<String>>) -> anyhow::Re
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.iter().map(|name| name.to_uppercase()));
     table.add_rows(rows);
-    let mut out = io::stdout().lock();
+    let mut out = out();
     for line in table.lines() {
         writeln!(out, "{}", line.trim())?;
     }
-    Ok(())
+    Ok(out.flush()?)
 }
 
 /// Pretty JSON with a final newline.
 pub(super) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = out();
     serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from)?;
     writeln!(out)?;
-    Ok(())
+    Ok(out.flush()?)
+}
+
+/// Standard output, which by itself would be written line by line: there may be many.
+fn out() -> BufWriter<StdoutLock<'static>> {
+    BufWriter::new(io::stdout().lock())
 }
 
 /// YAML.
