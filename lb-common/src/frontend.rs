@@ -97,8 +97,11 @@ impl FrontendFlags {
     /// Only for the sources that `SOURCES4` or `SOURCES6` has for the Service.
     pub const SOURCE_RANGES: u32 = 32;
     /// The address itself, port 0: an echo request to it is answered, and packets to ports of it that no Service has are
-    /// rejected.
+    /// rejected, but those from inside only where it is a cluster IP.
     pub const ADDRESS: u32 = 64;
+    /// With [`Self::ADDRESS`]: a cluster IP. Nobody else has it, while a load balancer's address or an external IP may be that of
+    /// another machine, of which this cluster's own processes may want other ports.
+    pub const CLUSTER_IP: u32 = 256;
     /// A NodePort at the unspecified address, which stands for the node itself, whatever its addresses: no packet goes
     /// there, but a socket may be bound to it.
     pub const NODE: u32 = 128;

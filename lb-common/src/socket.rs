@@ -22,6 +22,8 @@ pub struct Socket<A: Address> {
     pub generation: u32,
     /// Key of `SERVICES`; zero while the socket is not connected to a Service.
     pub service: u32,
+    /// Destinations that got an entry of `SOCKET_FLOWS4` or `SOCKET_FLOWS6`.
+    pub flows: u32,
     /// The latest destination to which `SOCKET_FLOWS4` or `SOCKET_FLOWS6` got an entry; unspecified before the first.
     pub latest: Destination<A>,
 }
@@ -36,6 +38,7 @@ impl<A: Address> Socket<A> {
         backend: 0,
         generation: 0,
         service: 0,
+        flows: 0,
         latest: Destination::NONE,
     };
 }
@@ -138,8 +141,8 @@ pub struct ExcludedCgroup {
     pub pad: u32,
 }
 
-const _: () = assert!(size_of::<Socket<[u8; 4]>>() == 32);
-const _: () = assert!(size_of::<Socket<[u8; 16]>>() == 68);
+const _: () = assert!(size_of::<Socket<[u8; 4]>>() == 36);
+const _: () = assert!(size_of::<Socket<[u8; 16]>>() == 72);
 const _: () = assert!(size_of::<SocketFlowKey<[u8; 4]>>() == 16);
 const _: () = assert!(size_of::<SocketFlowKey<[u8; 16]>>() == 28);
 const _: () = assert!(size_of::<SocketFlow<[u8; 4]>>() == 32);

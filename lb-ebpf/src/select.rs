@@ -24,7 +24,7 @@ where
     let inside = host.inside() || from_cluster::<F, M>(&work.parsed.key.source, maps);
     for _ in 0..2 {
         let Some(frontend) = maps.frontend(&frontend_key(&work.parsed.key)) else {
-            return Err(without_frontend::<F, M>(work.parsed.key.destination, maps));
+            return Err(without_frontend::<F, M>(work.parsed.key.destination, inside, maps));
         };
         let (run, local) = admit::<F, M>(&frontend, inside, &work.parsed.key, maps)?;
         let wanted = if local { BackendFlags::IN_LOCAL } else { BackendFlags::IN_CLUSTER };
@@ -52,10 +52,21 @@ fn from_cluster<F: Family, M: Maps<F>>(source: &F::Address, maps: &mut M) -> boo
         && maps.allows(CLUSTER_SOURCES, source)
 }
 
-/// What a packet is whose destination no Service has a port for.
+/// What a packet is whose destination no Service has a port for. What is from inside may be for another machine that has the
+/// address too: only a cluster IP nobody else has.
 #[inline(always)]
-pub(crate) fn without_frontend<F: Family, M: Maps<F>>(destination: F::Address, maps: &mut M) -> Outcome {
-    if is_virtual::<F, M>(destination, maps) { Outcome::UnusedPort } else { Outcome::NotOurs }
+pub(crate) fn without_frontend<F: Family, M: Maps<F>>(
+    destination: F::Address,
+    inside: bool,
+    maps: &mut M,
+) -> Outcome {
+    let wanted = FrontendFlags::ADDRESS | if inside { FrontendFlags::CLUSTER_IP } else { 0 };
+    let address = maps.frontend(&FrontendKey::new(destination, 0, 0));
+    if address.is_some_and(|address| address.flags & wanted == wanted) {
+        Outcome::UnusedPort
+    } else {
+        Outcome::NotOurs
+    }
 }
 
 /// Whether an address belongs to Services, and to nothing else.

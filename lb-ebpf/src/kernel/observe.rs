@@ -3,7 +3,7 @@
 use aya_ebpf::EbpfContext;
 use aya_ebpf::helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns};
 use aya_log_ebpf::debug;
-use lb_common::{Destination, Event, FrontendKey, Outcome, TraceFlags};
+use lb_common::{Address, Destination, Event, FrontendKey, Outcome, TraceFlags};
 use lb_ebpf::socket::Decision;
 use lb_ebpf::{Action, Family, Maps, NO_EVENT, Packet, Scratch, Verdict, describe, put_address, service};
 
@@ -122,7 +122,10 @@ fn send_call<F: Family>(
     if trace.flags & TraceFlags::DROPS != 0 && decision.errno == 0 {
         return;
     }
-    let key = FrontendKey { address: asked.address, port: asked.port, protocol, pad: 0 };
+    // Loopback stands for the node itself.
+    let loopback = asked.address.is_loopback();
+    let address = if loopback { <F::Address as Address>::UNSPECIFIED } else { asked.address };
+    let key = FrontendKey { address, port: asked.port, protocol, pad: 0 };
     let service = Tables.frontend(&key).map_or(0, |frontend| frontend.service);
     if trace.service != 0 && trace.service != service || !may_report(trace.per_second_max) {
         return;

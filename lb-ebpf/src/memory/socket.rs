@@ -4,6 +4,7 @@ use lb_common::{Affinity, PodAffinityKey, Settings, Socket, SocketFlow, SocketFl
 
 use crate::Family;
 use crate::memory::{InMemory, MemoryMaps};
+use crate::select::{SEED, mix};
 use crate::socket::{Caller, SocketMaps};
 
 /// A socket, and what the kernel says of it.
@@ -13,6 +14,8 @@ pub struct MemorySocket<F: Family> {
     pub cookie: u64,
     /// Number of its network namespace.
     pub netns_cookie: u64,
+    /// What the next random number is made from.
+    pub seed: u64,
     /// The address that it is bound to; unspecified if to none.
     pub source: F::Address,
     /// Whether it is connected.
@@ -33,6 +36,7 @@ impl<F: Family> MemorySocket<F> {
         Self {
             cookie,
             netns_cookie,
+            seed: cookie,
             source: <F::Address as lb_common::Address>::UNSPECIFIED,
             connected: false,
             excluded: false,
@@ -50,6 +54,11 @@ impl<F: Family> Caller<F> for MemorySocket<F> {
 
     fn cookie(&mut self) -> u64 {
         self.cookie
+    }
+
+    fn random(&mut self) -> u32 {
+        self.seed = mix(self.seed ^ SEED);
+        (self.seed >> 32) as u32
     }
 
     fn netns_cookie(&mut self) -> u64 {

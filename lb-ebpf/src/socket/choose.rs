@@ -7,12 +7,15 @@ use lb_common::{
 
 use super::{Caller, SocketMaps, is_node};
 use crate::Family;
-use crate::select::{SEED, mix, run, slot_index, without_frontend};
+use crate::select::{run, slot_index, without_frontend};
 
 /// A backend and its id.
 pub(super) type Chosen<F> = (u32, Backend<<F as Family>::Address>);
 
 /// Looks up the frontend and selects a backend by weight; sockets of this node are inside, always.
+///
+/// By a random number and not by a hash, as for packets: what was selected is kept, and a client that tries again shall not
+/// meet the same endpoint again.
 ///
 /// As for packets, a run of slots that was given to another Service between the two look-ups shows by the backend's
 /// service, and one fresh look at the frontend finds the new run.
@@ -30,7 +33,7 @@ where
 {
     for _ in 0..2 {
         let Some(frontend) = maps.frontend(key) else {
-            return Err(without_frontend::<F, M>(key.address, maps));
+            return Err(without_frontend::<F, M>(key.address, true, maps));
         };
         if frontend.flags & FrontendFlags::SOURCE_RANGES != 0 {
             check_source::<F, M, C>(frontend.service, settings, maps, caller)?;
@@ -50,7 +53,7 @@ where
         {
             return Ok(chosen);
         }
-        let id = maps.slot(slot_index(run, hash(caller.cookie(), key))).unwrap_or(0);
+        let id = maps.slot(slot_index(run, caller.random())).unwrap_or(0);
         if let Some(backend) = maps.backend(id)
             && backend.service == frontend.service
         {
@@ -118,47 +121,4 @@ where
         && backend.service == frontend.service
         && backend.flags & wanted != 0;
     fits.then_some((id, backend))
-}
-
-/// The hash that selects a slot: of the socket, which has no port of its own yet, and of what it asks for, since one socket
-/// may send to many.
-#[inline(always)]
-fn hash<A: Address>(cookie: u64, key: &FrontendKey<A>) -> u32 {
-    let mut hash = mix(SEED ^ cookie);
-    for index in 0..A::WORDS {
-        hash = mix(hash ^ u64::from(key.address.word(index).to_be()));
-    }
-    let end = (u64::from(u16::from_be_bytes(key.port)) << 8) | u64::from(key.protocol);
-    (mix(hash ^ end) >> 32) as u32
-}
-
-#[cfg(test)]
-mod tests {
-    use lb_common::Run;
-
-    use super::*;
-
-    #[test]
-    fn neighbouring_sockets_spread_evenly() {
-        let key = FrontendKey::new([10, 96, 0, 1], 80, lb_common::protocol::TCP);
-        let (slots, sockets) = (64, 65_536_u64);
-        let mut counts = vec![0_u32; slots];
-        for cookie in 1..=sockets {
-            counts[slot_index(Run { start: 0, length: 64 }, hash(cookie, &key)) as usize] += 1;
-        }
-        let expected = sockets as f64 / slots as f64;
-        let chi_square: f64 = counts.iter().map(|n| (f64::from(*n) - expected).powi(2) / expected).sum();
-        // 63 degrees of freedom: 103.4 is exceeded once in a thousand.
-        assert!(chi_square < 103.4, "chi-square {chi_square}");
-    }
-
-    #[test]
-    fn one_socket_spreads_over_its_destinations() {
-        let slot = |last| {
-            let key = FrontendKey::new([10, 96, 0, last], 53, lb_common::protocol::UDP);
-            slot_index(Run { start: 0, length: 8 }, hash(7, &key))
-        };
-        let hit: std::collections::BTreeSet<u32> = (0..=255).map(slot).collect();
-        assert_eq!(hit.len(), 8);
-    }
 }

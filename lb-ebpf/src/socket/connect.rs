@@ -3,6 +3,7 @@
 use lb_common::{Destination, Outcome, protocol};
 
 use super::choose::choose;
+use super::names::believes;
 use super::{Caller, Decision, SocketMaps, frontend_key};
 use crate::Family;
 
@@ -20,10 +21,12 @@ where
     C: Caller<F>,
 {
     let decision = translate::<F, M, C>(to, protocol, maps, caller);
-    // It goes elsewhere, as a UDP socket may that was connected before. A call that fails leaves it as it was.
+    // A UDP socket may go elsewhere. Then what it believed fits no more, unless it goes to that very backend; and a call
+    // that fails, here or later in the kernel, leaves it connected as it was.
     if decision.errno == 0
         && decision.outcome != Outcome::SocketTranslated
         && let Some(socket) = caller.socket()
+        && believes(socket, to)
     {
         socket.service = 0;
     }

@@ -14,8 +14,8 @@ use crate::Family;
 /// Silence after which an entry is over, in seconds. It is long: who waits for a datagram need not send any.
 pub const SOCKET_FLOW_IDLE_S: u32 = 3_600;
 
-/// Most destinations of a socket that are forgotten when it is closed; others are when they are over.
-const RELEASED_MAX: u32 = 512;
+/// Most destinations of a socket. With one more it forgets all and begins anew: so what a closed socket leaves has a bound.
+pub const SOCKET_DESTINATIONS_MAX: u32 = 512;
 
 /// Gives a datagram a backend in place of the Service at `to`.
 #[inline(always)]
@@ -32,10 +32,28 @@ where
     if caller.is_excluded(&settings) {
         return Decision::proceed(Outcome::SocketExcluded);
     }
-    if resume::<F, M, C>(to, &frontend, maps, caller) {
+    if names_its_peer::<F, C>(to, caller) || resume::<F, M, C>(to, &frontend, maps, caller) {
         return Decision::proceed(Outcome::SocketTranslated);
     }
+    if caller.socket().is_some_and(|socket| socket.flows >= SOCKET_DESTINATIONS_MAX) {
+        release::<F, M, C>(maps, caller);
+    }
     begin::<F, M, C>(to, &frontend, maps, caller)
+}
+
+/// Whether a connected socket names the Service that it is connected to: the datagram then goes to its backend, since the
+/// kernel lets it hear from no other.
+#[inline(always)]
+fn names_its_peer<F: Family, C: Caller<F>>(to: &mut Destination<F::Address>, caller: &mut C) -> bool {
+    if !caller.is_connected() {
+        return false;
+    }
+    let Some(socket) = caller.socket() else { return false };
+    if socket.service == 0 || socket.service_address != to.address || socket.service_port != to.port {
+        return false;
+    }
+    *to = Destination::new(socket.backend_address, socket.backend_port);
+    true
 }
 
 /// Gives the datagram the backend of its flow, if that is valid. Not inlined, for its stack.
@@ -83,26 +101,28 @@ where
         Err(outcome) => return Decision::without_backend(outcome),
     };
     let Some(socket) = caller.socket_or_new() else { return Decision::proceed(Outcome::SocketFull) };
-    let latest = socket.latest;
+    // What was swept meanwhile may still be the head: an entry must not follow itself.
+    let latest = if socket.latest == *to { Destination::NONE } else { socket.latest };
     let (cookie, now_s) = (caller.cookie(), caller.now_s());
     let key = SocketFlowKey::new(cookie, to, false);
     let stale = maps.socket_flow(&key).map(|stale| (stale.becomes, stale.previous));
     let previous = stale.map_or(latest, |(_, previous)| previous);
-    if let Some((heard, _)) = &stale {
-        maps.forget_socket_flow(&SocketFlowKey::new(cookie, heard, true));
+    if let Some((from, _)) = &stale {
+        forget_heard::<F, M>(cookie, from, to, maps);
     }
     let flow = new_flow::<F>(id, &backend, previous, now_s);
     if !hear::<F, M>(cookie, to, &flow, maps) {
         return Decision::proceed(Outcome::SocketFull);
     }
     if !maps.remember_socket_flow(&key, &flow) {
-        maps.forget_socket_flow(&SocketFlowKey::new(cookie, &flow.becomes, true));
+        forget_heard::<F, M>(cookie, &flow.becomes, to, maps);
         return Decision::proceed(Outcome::SocketFull);
     }
     if stale.is_none()
         && let Some(socket) = caller.socket()
     {
         socket.latest = *to;
+        socket.flows += 1;
     }
     *to = flow.becomes;
     maps.account_socket(flow.service);
@@ -177,6 +197,20 @@ fn hear<F: Family, M: SocketMaps<F>>(
     maps.remember_socket_flow(&key, &heard)
 }
 
+/// Forgets that what comes from `from` is to be heard as from `to`; as from another it still may be.
+#[inline(always)]
+fn forget_heard<F: Family, M: SocketMaps<F>>(
+    cookie: u64,
+    from: &Destination<F::Address>,
+    to: &Destination<F::Address>,
+    maps: &mut M,
+) {
+    let key = SocketFlowKey::new(cookie, from, true);
+    if maps.socket_flow(&key).is_some_and(|heard| heard.becomes == *to) {
+        maps.forget_socket_flow(&key);
+    }
+}
+
 /// Puts the address of the Service in place of the backend that a datagram came from.
 #[inline(always)]
 pub fn received<F, M, C>(from: &mut Destination<F::Address>, maps: &mut M, caller: &mut C)
@@ -196,16 +230,21 @@ where
         return;
     }
     let (cookie, now_s) = (caller.cookie(), caller.now_s());
-    if let Some(heard) = maps.socket_flow(&SocketFlowKey::new(cookie, from, true)) {
-        if heard.last_used_s != now_s {
-            heard.last_used_s = now_s;
-        }
-        *from = heard.becomes;
+    let Some(heard) = maps.socket_flow(&SocketFlowKey::new(cookie, from, true)) else { return };
+    let (becomes, used_s) = (heard.becomes, heard.last_used_s);
+    *from = becomes;
+    if used_s == now_s {
+        return;
+    }
+    heard.last_used_s = now_s;
+    // Who only listens keeps the flow too.
+    if let Some(sent) = maps.socket_flow(&SocketFlowKey::new(cookie, &becomes, false)) {
+        sent.last_used_s = now_s;
     }
 }
 
-/// Forgets the flows of a socket that is closed.
-#[inline(always)]
+/// Forgets the flows of a socket. Not inlined, for its stack.
+#[inline(never)]
 pub fn release<F, M, C>(maps: &mut M, caller: &mut C)
 where
     F: Family,
@@ -218,8 +257,9 @@ where
         return;
     }
     socket.latest = Destination::NONE;
+    socket.flows = 0;
     let cookie = caller.cookie();
-    for _ in 0..RELEASED_MAX {
+    for _ in 0..SOCKET_DESTINATIONS_MAX {
         let key = SocketFlowKey::new(cookie, &latest, false);
         let Some(flow) = maps.socket_flow(&key) else { return };
         let (becomes, previous) = (flow.becomes, flow.previous);

@@ -12,7 +12,7 @@ mod names;
 
 pub use bind::bind;
 pub use connect::connect;
-pub use datagram::{SOCKET_FLOW_IDLE_S, received, release, send};
+pub use datagram::{SOCKET_DESTINATIONS_MAX, SOCKET_FLOW_IDLE_S, received, release, send};
 pub use names::peer_name;
 
 use lb_common::{
@@ -55,6 +55,9 @@ pub trait Caller<F: Family> {
 
     /// Number of the socket, never given out again (`SO_COOKIE`).
     fn cookie(&mut self) -> u64;
+
+    /// A random number.
+    fn random(&mut self) -> u32;
 
     /// Number of its network namespace (`SO_NETNS_COOKIE`).
     fn netns_cookie(&mut self) -> u64;

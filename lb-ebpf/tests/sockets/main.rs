@@ -6,11 +6,12 @@ mod node;
 
 use lb_common::protocol::{TCP, UDP};
 use lb_common::{
-    Address, BackendFlags, Destination, Frontend, FrontendFlags, FrontendKey, Outcome, Run, SourceKey,
+    Address, BackendFlags, Destination, Frontend, FrontendFlags, FrontendKey, Outcome, Run, SocketFlowKey,
+    SourceKey,
 };
 use lb_ebpf::memory::network::{LOCAL, NODE, Net, Node, PORT, REMOTE, VIPS};
 use lb_ebpf::memory::{MemoryMaps, MemorySocket};
-use lb_ebpf::socket::{Decision, connect, peer_name, received, release, send};
+use lb_ebpf::socket::{Decision, SOCKET_DESTINATIONS_MAX, connect, peer_name, received, release, send};
 use lb_ebpf::{V4, V6};
 
 /// Cookie of the node's network namespace.
@@ -29,7 +30,8 @@ fn maps<F: Net>(protocol: u8, backends: &[(u8, u16)]) -> MemoryMaps {
         backend.flags |= BackendFlags::IN_CLUSTER;
     }
     frontend::<F>(&mut maps, protocol, |frontend| frontend.inside = frontend.outside);
-    let address = Frontend { service: 1, flags: FrontendFlags::ADDRESS, ..Frontend::default() };
+    let flags = FrontendFlags::ADDRESS | FrontendFlags::CLUSTER_IP;
+    let address = Frontend { service: 1, flags, ..Frontend::default() };
     F::tables(&mut maps).frontends.insert(FrontendKey::new(vip, 0, 0), address);
     maps.settings.as_mut().unwrap().netns_cookie = HOST;
     maps
@@ -90,6 +92,11 @@ both! {
     an_unused_port_is_refused_but_for_a_datagram_socket_that_connects
     others_are_left_alone_and_nothing_is_kept
     a_socket_that_connects_elsewhere_believes_nothing
+    a_connected_socket_that_names_its_service_stays_with_its_backend
+    a_flow_that_moves_leaves_others_what_they_hear
+    a_socket_with_too_many_destinations_begins_anew
+    what_was_swept_does_not_tie_a_knot
+    who_only_listens_keeps_its_flow
     one_socket_talks_to_many_services
     a_flow_stays_until_its_backend_goes
     a_full_table_passes_the_call_and_keeps_what_it_has
@@ -149,6 +156,12 @@ mod cases {
         assert_eq!(try_connect::<F>(&mut maps, &mut MemorySocket::new(1, POD), to, TCP), decided(REFUSED));
         assert_eq!(try_connect::<F>(&mut maps, &mut MemorySocket::new(1, POD), to, UDP), decided(0));
         assert_eq!(try_send::<F>(&mut maps, &mut MemorySocket::new(1, POD), to), decided(REFUSED));
+        // An external IP may be another machine's, which has other ports.
+        let key = FrontendKey::new(F::address(VIPS, 1), 0, 0);
+        F::tables(&mut maps).frontends.get_mut(&key).unwrap().flags = FrontendFlags::ADDRESS;
+        let passed = (to, Decision { outcome: Outcome::NotOurs, errno: 0 });
+        assert_eq!(try_connect::<F>(&mut maps, &mut MemorySocket::new(1, POD), to, TCP), passed);
+        assert_eq!(try_send::<F>(&mut maps, &mut MemorySocket::new(1, POD), to), passed);
     }
 
     pub(super) fn others_are_left_alone_and_nothing_is_kept<F: Net>() {
@@ -179,6 +192,11 @@ mod cases {
         let mut peer = backend;
         peer_name::<F, _>(&mut peer, &mut socket);
         assert_eq!(peer, vip::<F>());
+        // To where there is no Service, by a call that the kernel lets fail: it is connected as it was.
+        try_connect::<F>(&mut maps, &mut socket, at::<F>(REMOTE, 9, 53), UDP);
+        peer_name::<F, _>(&mut peer.clone(), &mut socket);
+        socket.connected = true;
+        assert_eq!(heard::<F>(&mut maps, &mut socket, backend), vip::<F>());
         // The backend itself, asked for by its own name.
         try_connect::<F>(&mut maps, &mut socket, backend, UDP);
         let mut peer = backend;
@@ -186,6 +204,82 @@ mod cases {
         assert_eq!(peer, backend);
         socket.connected = true;
         assert_eq!(heard::<F>(&mut maps, &mut socket, backend), backend);
+    }
+
+    pub(super) fn a_connected_socket_that_names_its_service_stays_with_its_backend<F: Net>() {
+        let mut maps = maps::<F>(UDP, &[(REMOTE, 1), (REMOTE, 2), (REMOTE, 3), (REMOTE, 4)]);
+        for cookie in 1..20 {
+            let mut socket = MemorySocket::new(cookie, POD);
+            let (backend, _) = try_connect::<F>(&mut maps, &mut socket, vip::<F>(), UDP);
+            socket.connected = true;
+            F::tables(&mut maps).backends.iter_mut().for_each(|backend| backend.generation += 1);
+            let (got, decision) = try_send::<F>(&mut maps, &mut socket, vip::<F>());
+            assert_eq!((got, decision.outcome), (backend, Outcome::SocketTranslated));
+            assert!(F::tables(&mut maps).socket_flows.is_empty());
+        }
+    }
+
+    pub(super) fn a_flow_that_moves_leaves_others_what_they_hear<F: Net>() {
+        let mut maps = many::<F>();
+        let mut socket = MemorySocket::new(1, POD);
+        let (first, second) = (at::<F>(VIPS, 1, PORT), at::<F>(VIPS, 2, PORT));
+        let (backend, _) = try_send::<F>(&mut maps, &mut socket, first);
+        try_send::<F>(&mut maps, &mut socket, second);
+        // Service 1 alone gets another backend, while an answer of Service 2 is on its way.
+        let id = F::tables(&mut maps).backends.len() as u32;
+        let mut other = F::tables(&mut maps).backends[1];
+        (other.address, other.service) = (F::address(REMOTE, 7), 3);
+        F::tables(&mut maps).backends.push(other);
+        let start = maps.slots.len() as u32;
+        maps.slots.push(id);
+        frontend::<F>(&mut maps, UDP, |frontend| {
+            (frontend.service, frontend.inside) = (3, Run { start, length: 1 })
+        });
+        socket.now_s += 1;
+        assert_eq!(try_send::<F>(&mut maps, &mut socket, first).0, at::<F>(REMOTE, 7, 8080));
+        assert_eq!(heard::<F>(&mut maps, &mut socket, backend), second);
+        release::<F, _, _>(&mut maps, &mut socket);
+        assert!(F::tables(&mut maps).socket_flows.is_empty());
+    }
+
+    pub(super) fn a_socket_with_too_many_destinations_begins_anew<F: Net>() {
+        let mut maps = maps::<F>(UDP, &[(REMOTE, 1)]);
+        let first =
+            *F::tables(&mut maps).frontends.get(&FrontendKey::new(F::address(VIPS, 1), PORT, UDP)).unwrap();
+        let mut socket = MemorySocket::new(1, POD);
+        let max = SOCKET_DESTINATIONS_MAX as u16;
+        for host in 1..=2 * max + 10 {
+            let key = FrontendKey::new(F::address(VIPS, host), PORT, UDP);
+            F::tables(&mut maps).frontends.insert(key, first);
+            let (got, _) = try_send::<F>(&mut maps, &mut socket, at::<F>(VIPS, host, PORT));
+            assert_eq!(heard::<F>(&mut maps, &mut socket, got), at::<F>(VIPS, host, PORT));
+            assert!(F::tables(&mut maps).socket_flows.len() <= usize::from(max) + 1);
+        }
+        release::<F, _, _>(&mut maps, &mut socket);
+        assert!(F::tables(&mut maps).socket_flows.is_empty());
+    }
+
+    pub(super) fn what_was_swept_does_not_tie_a_knot<F: Net>() {
+        let mut maps = many::<F>();
+        let mut socket = MemorySocket::new(1, POD);
+        for host in [1, 2] {
+            try_send::<F>(&mut maps, &mut socket, at::<F>(VIPS, host, PORT));
+        }
+        // The latest is swept, and used again.
+        let key = SocketFlowKey::new(1, &at::<F>(VIPS, 2, PORT), false);
+        F::tables(&mut maps).socket_flows.remove(&key).unwrap();
+        try_send::<F>(&mut maps, &mut socket, at::<F>(VIPS, 2, PORT));
+        let again = F::tables(&mut maps).socket_flows[&key];
+        assert_eq!(again.previous, Destination::NONE);
+    }
+
+    pub(super) fn who_only_listens_keeps_its_flow<F: Net>() {
+        let mut maps = maps::<F>(UDP, &[(REMOTE, 1)]);
+        let mut socket = MemorySocket::new(1, POD);
+        let (backend, _) = try_send::<F>(&mut maps, &mut socket, vip::<F>());
+        socket.now_s = 3_000;
+        assert_eq!(heard::<F>(&mut maps, &mut socket, backend), vip::<F>());
+        assert!(F::tables(&mut maps).socket_flows.values().all(|flow| flow.last_used_s == 3_000));
     }
 
     /// Services 2 to 9 at VIPs of their own, all with the one backend of Service 1.

@@ -69,6 +69,7 @@ pub(super) fn flag_names(flags: u32) -> Vec<&'static str> {
         (FrontendFlags::INSIDE_ONLY, "insideOnly"),
         (FrontendFlags::SOURCE_RANGES, "sourceRanges"),
         (FrontendFlags::ADDRESS, "address"),
+        (FrontendFlags::CLUSTER_IP, "clusterIp"),
         (FrontendFlags::NODE, "node"),
     ];
     names.into_iter().filter(|(flag, _)| flags & flag != 0).map(|(_, name)| name).collect()

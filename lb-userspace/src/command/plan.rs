@@ -320,7 +320,7 @@ mod tests {
             cluster: BTreeMap::new(),
             local: BTreeMap::new(),
             any: false,
-            virtual_ips: BTreeSet::new(),
+            virtual_ips: BTreeMap::new(),
             sources: BTreeSet::new(),
         };
         ServicePlan { key: service, ports: vec![port], problems: Vec::new() }

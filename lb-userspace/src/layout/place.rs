@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lb_common::{BackendFlags, Frontend, FrontendFlags, Run};
 
 use crate::model::{IpFamily, Prefix};
-use crate::plan::{PortKey, PortPlan, Scope};
+use crate::plan::{FrontendKind, PortKey, PortPlan, Scope};
 
 use super::{BackendLayout, FrontendId, PortLayout, RunLayout, State, fill, table_size};
 
@@ -114,8 +114,11 @@ impl Placing<'_> {
             };
             (FrontendId::Port { at: frontend.at, protocol }, value)
         });
-        let address = Frontend { service, flags: FrontendFlags::ADDRESS, ..Frontend::default() };
-        let addresses = self.plan.virtual_ips.iter().map(|ip| (FrontendId::Address(*ip), address));
+        let addresses = self.plan.virtual_ips.iter().map(|(ip, kind)| {
+            let cluster_ip = if *kind == FrontendKind::ClusterIp { FrontendFlags::CLUSTER_IP } else { 0 };
+            let flags = FrontendFlags::ADDRESS | cluster_ip;
+            (FrontendId::Address(*ip), Frontend { service, flags, ..Frontend::default() })
+        });
         let (frontends, refused): (BTreeMap<_, _>, BTreeMap<_, _>) =
             ports.chain(addresses).partition(|(id, _)| !self.is_taken(id, claims));
         self.check_frontends(&frontends, claims)?;

@@ -70,8 +70,9 @@ pub struct PortPlan {
     pub local: BTreeMap<SocketAddr, u16>,
     /// Whether any endpoint in the cluster could take new flows, whatever the policies keep away.
     pub any: bool,
-    /// Virtual IPs of the Service that are no addresses of the node: nothing else answers there.
-    pub virtual_ips: BTreeSet<IpAddr>,
+    /// Virtual IPs of the Service that are no addresses of the node, with where they come from: nothing else on the node answers
+    /// there.
+    pub virtual_ips: BTreeMap<IpAddr, FrontendKind>,
     /// The only sources that load balancer addresses are for; empty for all.
     pub sources: BTreeSet<Prefix>,
 }

@@ -103,7 +103,13 @@ fn plan_port(
         },
         port: port.port,
         affinity_timeout_s: service.affinity_timeout_s.unwrap_or(0),
-        virtual_ips: virtual_ips(service, family).map(|(ip, _)| ip).filter(|ip| !node.has(ip)).collect(),
+        // The first of two kinds counts: the last is the one that stays in a map.
+        virtual_ips: virtual_ips(service, family)
+            .filter(|(ip, _)| !node.has(ip))
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+            .collect(),
         sources: sources(service, family, node),
         frontends,
         backends,

@@ -136,7 +136,7 @@ fn the_node_ports_of_the_node_itself_are_for_inside_only() {
         assert_eq!(at_node.inside, Scope::Cluster);
         assert_eq!(port.flags(at_node), port.flags(at_address) | more, "{endpoints:?} {external_local}");
         assert!(port.frontends.iter().all(|one| one.is_node() == (port.flags(one) & Flags::NODE != 0)));
-        assert!(port.virtual_ips.iter().all(|ip| !ip.is_unspecified()), "{:?}", port.virtual_ips);
+        assert!(port.virtual_ips.keys().all(|ip| !ip.is_unspecified()), "{:?}", port.virtual_ips);
     }
 }
 
@@ -169,7 +169,12 @@ fn only_virtual_ips_that_the_node_does_not_have_are_addresses_of_their_own() {
     let balanced = Service { service_type: ServiceType::LoadBalancer, ..service() };
     let ips = |node: &Node, service: &Service| -> Vec<String> {
         let port = planned_at(node, service, vec![endpoint(1, "r")]);
-        port.virtual_ips.iter().map(ToString::to_string).collect()
+        assert!(
+            port.virtual_ips
+                .iter()
+                .all(|(ip, kind)| (*kind == FrontendKind::ClusterIp) == ip.to_string().starts_with("10.96."))
+        );
+        port.virtual_ips.keys().map(ToString::to_string).collect()
     };
     assert_eq!(ips(&node(), &balanced), ["10.96.0.1", "198.51.100.1", "203.0.113.1"]);
     assert_eq!(ips(&node(), &service()), ["10.96.0.1", "198.51.100.1"]);

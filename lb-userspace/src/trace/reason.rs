@@ -126,8 +126,8 @@ pub const fn reason(outcome: Outcome) -> &'static str {
         Outcome::OtherHost => "addressed to another machine on the link",
         Outcome::SocketTranslated => "the socket was given the address of an endpoint",
         Outcome::SocketFull => {
-            "no room to keep what the socket believes, so its packets are translated on their way: enlarge the table \
-             with --socket-flows-max"
+            "no room to keep what the socket believes, so its packets are translated only where they pass weir: enlarge \
+             the table with --socket-flows-max (UDP without connect), or net.core.optmem_max"
         }
         Outcome::SocketExcluded => "the socket's mark or the process's control group is left alone",
         Outcome::NodePortTaken => "the port is a NodePort of this node (--protect-nodeports)",

@@ -4,7 +4,9 @@ use core::ffi::c_void;
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::bpf_sock;
-use aya_ebpf::helpers::{bpf_get_current_ancestor_cgroup_id, bpf_get_netns_cookie, bpf_get_socket_cookie};
+use aya_ebpf::helpers::{
+    bpf_get_current_ancestor_cgroup_id, bpf_get_netns_cookie, bpf_get_prandom_u32, bpf_get_socket_cookie,
+};
 use aya_ebpf::programs::{SockAddrContext, SockContext};
 use lb_common::{Settings, SettingsFlags, Socket, maps::EXCLUDED_CGROUPS};
 use lb_ebpf::socket::Caller;
@@ -86,6 +88,12 @@ macro_rules! caller {
             }
 
             #[inline(always)]
+            fn random(&mut self) -> u32 {
+                // SAFETY: the helper takes nothing and always answers.
+                unsafe { bpf_get_prandom_u32() }
+            }
+
+            #[inline(always)]
             fn netns_cookie(&mut self) -> u64 {
                 Call::netns_cookie(self)
             }
@@ -128,6 +136,11 @@ macro_rules! caller {
             fn cookie(&mut self) -> u64 {
                 // SAFETY: the context is that of the running program.
                 unsafe { bpf_get_socket_cookie(self.0.as_ptr()) }
+            }
+
+            #[inline(always)]
+            fn random(&mut self) -> u32 {
+                0
             }
 
             #[inline(always)]
