@@ -15,7 +15,7 @@ use crate::Family;
 pub const SOCKET_FLOW_IDLE_S: u32 = 3_600;
 
 /// Most destinations of a socket. With one more it forgets all and begins anew: so what a closed socket leaves has a bound.
-pub const SOCKET_DESTINATIONS_MAX: u32 = 512;
+pub const SOCKET_DESTINATIONS_MAX: u32 = 256;
 
 /// Gives a datagram a backend in place of the Service at `to`.
 #[inline(always)]

@@ -15,7 +15,7 @@ use super::family::Family;
 use super::judge::{Narrowed, judge};
 use super::run::{key, looked_up, run};
 use super::world::{World, place};
-use super::{Answer, Question, ServiceName};
+use super::{Answer, Origin, Question, ServiceName};
 use crate::maps::{MapsError, Pins, open, port_key};
 
 /// Longest chain of source ports that other flows have and the engine passes by: it tries each of sixteen twice.
@@ -70,7 +70,14 @@ where
             break;
         }
     }
-    Ok(Some(judge::<F>(question, key, &world, |_, _| Narrowed::default())))
+    let mut answer = judge::<F>(question, key, &world, |_, _| Narrowed::default());
+    if question.origin == Origin::Host && settings.netns_cookie == 0 {
+        answer.remarks.push(
+            "but weir was started without programs on sockets: what the node itself sends is not served"
+                .to_owned(),
+        );
+    }
+    Ok(Some(answer))
 }
 
 /// The kernel's maps of one family.

@@ -71,7 +71,14 @@ impl Line {
             verdict: outcome.map_or("unknown", |outcome| verdict(fate(outcome), is_call)),
             drop: outcome.is_some_and(|outcome| fate(outcome).is_drop()),
             action: action(event.action, is_call),
-            reason: outcome.map_or("the programs are newer than this command", reason),
+            reason: match outcome {
+                // It is on its way out to a Service: nothing came from outside that could be translated back.
+                Some(Outcome::NotOurs) if event.hook == Hook::TC_EGRESS && event.service != 0 => {
+                    "what the node itself sends is served at its sockets, not on its way"
+                }
+                Some(outcome) => reason(outcome),
+                None => "the programs are newer than this command",
+            },
             service,
             protocol: (tuple.ip_version != 0).then(|| protocol_name(tuple.protocol)),
             tcp_flags: if tuple.protocol == protocol::TCP { tcp_flags(tuple.tcp_flags) } else { Vec::new() },

@@ -104,6 +104,19 @@ fn records_are_lines_of_text() {
     }
 }
 
+#[test]
+fn what_the_node_sends_to_a_service_is_told_apart() {
+    let syn = tuple(["192.0.2.1:40000", "198.51.100.10:80"], 6, 2);
+    let line = |hook, service| {
+        let event = Event { hook, service, ..event(5, 0, syn, syn) };
+        Line::new(&event, &names()).to_string()
+    };
+    let own = event(5, 0, syn, syn).service;
+    assert!(line(Hook::TC_EGRESS, own).contains("at its sockets"));
+    assert!(line(Hook::TC_EGRESS, 0).contains("addressed to no Service"));
+    assert!(line(Hook::TC_INGRESS, own).contains("addressed to no Service"));
+}
+
 /// A call by a socket that is bound to `source`, if that is an address.
 fn call(hook: u8, outcome: Outcome, ends: [&str; 2], becomes: &str) -> Event {
     let [before, after] =

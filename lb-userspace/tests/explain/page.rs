@@ -62,7 +62,8 @@ fn every_field_is_explained() {
 fn every_outcome_is_explained() {
     let page = page("trace.md");
     for outcome in Outcome::ALL {
-        let line = format!("| `{}` | {} | {} |", outcome.name(), fate(*outcome).name(), reason(*outcome));
+        let (number, name) = (outcome.index(), outcome.name());
+        let line = format!("| {number} | `{name}` | {} | {} |", fate(*outcome).name(), reason(*outcome));
         assert!(page.contains(&line), "{line}");
     }
 }
