@@ -13,7 +13,7 @@ mod pin;
 mod tc;
 mod xdp;
 
-pub use cgroup::{Cgroup, CgroupError, SocketMode, excluded, take_off_hooks};
+pub use cgroup::{Cgroup, CgroupError, Earlier, Exclusions, SocketMode, take_off_hooks};
 pub use cleanup::cleanup;
 pub use environment::{check, check_pin_path};
 pub use links::{Attached, Attacher, Refused};

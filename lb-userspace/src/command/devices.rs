@@ -129,15 +129,23 @@ impl Devices {
         Ok(())
     }
 
-    /// As [`Self::serve`] for the first time: a device that was named and cannot be served is an error, after which
-    /// nothing is attached that was not before.
+    /// As [`Self::serve`] for the first time: a device that was named and cannot be served is an error. After an error
+    /// nothing is attached, to devices and to sockets, that was not before.
     pub(super) fn start(&mut self, view: &View, tables: &mut Tables) -> anyhow::Result<()> {
+        let started = self.try_start(view, tables);
+        if started.is_err() {
+            self.attacher.undo();
+            // A failure here is less than the one that is reported.
+            let _told = self.tell(&view.wanted, &self.staying(view), tables);
+        }
+        started
+    }
+
+    fn try_start(&mut self, view: &View, tables: &mut Tables) -> anyhow::Result<()> {
         let refused = self.round(view, tables, true)?;
         let (named, others): (Vec<Refused>, Vec<Refused>) =
             refused.into_iter().partition(|refused| refused.named);
         if let Some(refused) = named.into_iter().next() {
-            self.attacher.undo();
-            self.tell(&view.wanted, &self.staying(view), tables)?;
             return Err(refused.error.into());
         }
         report(&others);

@@ -12,9 +12,9 @@ use signal_hook::iterator::Signals;
 use tracing::{error, info, warn};
 
 use crate::apply::Programmer;
-use crate::attach::{Attacher, Wants, check, cleanup, load_programs};
+use crate::attach::{Attacher, Exclusions, Wants, check, cleanup, load_programs};
 use crate::devices::monitor;
-use crate::maps::{Loaded, Pins, Tables, load};
+use crate::maps::{Loaded, MapsError, Pins, Tables, load};
 use crate::model::Model;
 use crate::plan::Node;
 use crate::source::{Directory, Problem, Severity, Watch};
@@ -61,13 +61,13 @@ pub(super) struct RunArgs {
 }
 
 impl RunArgs {
-    fn choices(&self, sockets: &Sockets) -> Choices {
-        Choices {
+    fn choices(&self, sockets: &Sockets, tables: &Tables) -> Result<Choices, MapsError> {
+        Ok(Choices {
             ports: self.snat_ports,
             echo: self.answer_echo,
             sockets: sockets.settings,
-            excluded: sockets.excluded.clone(),
-        }
+            excluded: sockets.excluded(tables)?,
+        })
     }
 }
 
@@ -93,6 +93,7 @@ struct Agent {
     /// The node's addresses are those of its devices.
     follows_addresses: bool,
     choices: Choices,
+    exclusions: Exclusions,
     /// The latest pass was refused a write.
     refused: bool,
     /// Every manifest was read well at least once.
@@ -157,7 +158,7 @@ fn start(
     let mut programs = load_programs(pins, &args.sizes.capacity(), wants)?;
     sockets.take_off(pins)?;
     let mut tables = Tables::open(pins)?;
-    let choices = args.choices(&sockets);
+    let choices = args.choices(&sockets, &tables)?;
     let settings_writes = choices.write(&node, &mut tables)?;
     let Loaded { state, orphans } = load(&tables)?;
     info!(services = state.ports().len(), orphans = orphans.len(), "read what the maps hold");
@@ -173,6 +174,7 @@ fn start(
         devices: Devices::new(Attacher::new(programs, args.devices.modes(), pins)?),
         follows_addresses: args.node.node().addresses.is_empty(),
         choices,
+        exclusions: Exclusions::default(),
         refused: false,
         complete: false,
     };
@@ -182,7 +184,8 @@ fn start(
         warn!("not every manifest could be read: what the maps serve is left as it is until all can");
     }
     let writes = agent.program() + settings_writes;
-    sockets.attach(agent.devices.attacher(), &agent.node)?;
+    // Whatever fails from here on takes off again what is attached.
+    agent.exclusions = sockets.attach(agent.devices.attacher(), &agent.node)?;
     agent.devices.start(view, &mut agent.tables)?;
     info!(
         writes,
@@ -214,6 +217,9 @@ impl Agent {
                 return;
             }
             let timer = wakes.contains(&Wake::Timer);
+            if timer {
+                self.look_for_excluded();
+            }
             if timer || wakes.contains(&Wake::Manifests) {
                 self.read();
             }
@@ -241,6 +247,23 @@ impl Agent {
     fn sweep(&mut self) {
         if Instant::now() >= self.sweeper.due() {
             self.sweeper.step(monotonic_s(), self.programmer.state().ports());
+        }
+    }
+
+    /// A control group that was made anew has another id, which the programs must know.
+    fn look_for_excluded(&mut self) {
+        for problem in self.exclusions.look() {
+            warn!("{problem}; until it is there again, the control group that was found last is excluded");
+        }
+        let excluded = self.exclusions.list();
+        // Without names what is excluded is none of this process's.
+        if excluded.is_empty() || excluded == self.choices.excluded {
+            return;
+        }
+        let choices = Choices { excluded, ..self.choices.clone() };
+        match choices.write(&self.node, &mut self.tables) {
+            Ok(_) => self.choices = choices,
+            Err(error) => error!("{error}"),
         }
     }
 

@@ -8,9 +8,9 @@ use lb_common::ExcludedCgroup;
 use tracing::{info, warn};
 
 use crate::attach::{
-    AttachError, Attacher, Cgroup, CgroupError, SocketMode, excluded, netns_cookie, take_off_hooks,
+    AttachError, Attacher, Cgroup, CgroupError, Earlier, Exclusions, SocketMode, netns_cookie, take_off_hooks,
 };
-use crate::maps::Pins;
+use crate::maps::{MapsError, Pins, Tables};
 use crate::plan::Node;
 
 use super::settings::{SocketSettings, serves_loopback};
@@ -59,7 +59,12 @@ impl SocketArgs {
             netns_cookie: 0,
         };
         if self.socket_mode == SocketMode::Off {
-            return Ok(Sockets { mode: SocketMode::Off, place: None, excluded: Vec::new(), settings });
+            return Ok(Sockets {
+                mode: SocketMode::Off,
+                place: None,
+                excluded: Exclusions::default(),
+                settings,
+            });
         }
         let place = match &self.cgroup_path {
             Some(path) => Ok(Cgroup::at(path)?),
@@ -71,8 +76,8 @@ impl SocketArgs {
         };
         // Where nothing is mounted there is nothing to exclude from.
         let excluded = match &place {
-            Some(Ok(_)) => excluded(&self.exclude_cgroup)?,
-            Some(Err(_)) | None => Vec::new(),
+            Some(Ok(_)) => Exclusions::find(&self.exclude_cgroup)?,
+            Some(Err(_)) | None => Exclusions::default(),
         };
         let netns_cookie = netns_cookie().context("cannot ask for the cookie of this network namespace")?;
         let settings = SocketSettings { netns_cookie, ..settings };
@@ -86,7 +91,7 @@ pub(super) struct Sockets {
     mode: SocketMode,
     /// Where, or why nowhere; none where they are not to be.
     place: Option<Result<Cgroup, CgroupError>>,
-    pub(super) excluded: Vec<ExcludedCgroup>,
+    excluded: Exclusions,
     pub(super) settings: SocketSettings,
 }
 
@@ -94,6 +99,15 @@ impl Sockets {
     /// Whether the programs are needed.
     pub(super) const fn wants(&self) -> bool {
         matches!(self.place, Some(Ok(_)))
+    }
+
+    /// The control groups to leave alone. Where there is no hierarchy to find them in, programs of an earlier start may go
+    /// on: what those leave alone stays so.
+    pub(super) fn excluded(&self, tables: &Tables) -> Result<Vec<ExcludedCgroup>, MapsError> {
+        match self.place {
+            Some(Err(_)) => tables.excluded(),
+            Some(Ok(_)) | None => Ok(self.excluded.list()),
+        }
     }
 
     /// Takes the programs off where they are not to be; before settings are written, which they would misunderstand.
@@ -104,13 +118,14 @@ impl Sockets {
         Ok(())
     }
 
-    /// Attaches the programs, or says why that is not done.
-    pub(super) fn attach(self, attacher: &mut Attacher, node: &Node) -> Result<(), AttachError> {
+    /// Attaches the programs, or says why that is not done. Gives the control groups that are left alone, to be looked for
+    /// again.
+    pub(super) fn attach(self, attacher: &mut Attacher, node: &Node) -> Result<Exclusions, AttachError> {
         let attached = match self.place {
             None => Ok(false),
             Some(Err(error)) => Err(error.into()),
             Some(Ok(cgroup)) => attacher.attach_hooks(&cgroup).map(|()| {
-                let excluded = self.excluded.len();
+                let excluded = self.excluded.list().len();
                 let path = cgroup.path().display();
                 info!(cgroup = %path, calls = "connect, sendmsg, recvmsg, getpeername, bind", excluded, "attached sockets");
                 true
@@ -118,16 +133,21 @@ impl Sockets {
         };
         let attached = match attached {
             Err(error) if self.mode != SocketMode::On => {
-                let earlier = attacher.has_hooks();
-                let served = if earlier {
-                    "calls on sockets are served by programs of an earlier start only"
-                } else {
-                    "calls on sockets are not served, only packets that come by devices and workload devices"
+                let earlier = attacher.earlier_hooks()?;
+                let served = match earlier {
+                    Earlier::Serve => "calls on sockets are served by programs of an earlier start only",
+                    Earlier::Stale => {
+                        "calls on sockets are not served any more, only packets that come by devices and workload \
+                         devices (the programs of an earlier start had maps that nobody writes now, and were taken off)"
+                    }
+                    Earlier::None => {
+                        "calls on sockets are not served, only packets that come by devices and workload devices"
+                    }
                 };
                 warn!(
                     "{served}: {error}. When that is mended, start weir again; --socket-mode off says that it is meant so"
                 );
-                earlier
+                earlier == Earlier::Serve
             }
             attached => attached?,
         };
@@ -137,7 +157,7 @@ impl Sockets {
                  sockets (--socket-mode)"
             );
         }
-        Ok(())
+        Ok(self.excluded)
     }
 }
 

@@ -1,15 +1,20 @@
 //! Edge file: the commands of bpf(2) that aya has no call for.
 
+use std::ffi::CString;
 use std::io;
 use std::mem::offset_of;
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use aya::maps::{MapData, MapError, MapType};
 
 const MAP_LOOKUP_ELEM: libc::c_long = 1;
 const MAP_GET_NEXT_KEY: libc::c_long = 4;
+const OBJ_GET: libc::c_long = 7;
 const PROG_TEST_RUN: libc::c_long = 10;
 const MAP_LOOKUP_BATCH: libc::c_long = 24;
+const LINK_DETACH: libc::c_long = 34;
 
 /// `union bpf_attr` for `BPF_MAP_LOOKUP_BATCH`.
 #[repr(C)]
@@ -47,8 +52,17 @@ struct TestRunAttr {
     duration: u32,
 }
 
+/// `union bpf_attr` for `BPF_OBJ_GET`, up to the last field that is used.
+#[repr(C)]
+struct ObjectAttr {
+    pathname: u64,
+    bpf_fd: u32,
+    file_flags: u32,
+}
+
 const _: () = assert!(size_of::<BatchAttr>() == 56 && offset_of!(BatchAttr, flags) == 48);
 const _: () = assert!(size_of::<ElementAttr>() == 32 && size_of::<TestRunAttr>() == 40);
+const _: () = assert!(size_of::<ObjectAttr>() == 16);
 
 /// Longest key of a map that is walked.
 const KEY_BYTES_MAX: usize = 64;
@@ -201,6 +215,26 @@ pub fn run_program(program: BorrowedFd<'_>, packet: &[u8]) -> io::Result<u32> {
     // SAFETY: the kernel reads the packet, of the length that is given, and writes nowhere but to `attr`.
     unsafe { bpf(PROG_TEST_RUN, &mut attr) }?;
     Ok(attr.retval)
+}
+
+/// Detaches the link that is pinned at a path (`BPF_LINK_DETACH`): no call meets its program afterwards. Of one whose pin is
+/// only removed the kernel lets go some time later.
+///
+/// # Errors
+///
+/// What the kernel says; also when something else than a link is pinned there.
+pub fn detach_link(path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attr = ObjectAttr { pathname: path.as_ptr() as u64, bpf_fd: 0, file_flags: 0 };
+    // SAFETY: the path is a string with an end, which lives until the call is over.
+    let fd = unsafe { bpf(OBJ_GET, &mut attr) }?;
+    let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just opened it for this call alone.
+    let link = unsafe { OwnedFd::from_raw_fd(fd) };
+    let mut link_fd = link.as_raw_fd();
+    // SAFETY: the attribute is the descriptor alone, without a pointer.
+    unsafe { bpf(LINK_DETACH, &mut link_fd) }?;
+    Ok(())
 }
 
 /// Calls bpf(2).

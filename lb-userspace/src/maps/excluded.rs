@@ -1,10 +1,10 @@
 //! `EXCLUDED_CGROUPS`: the control groups whose processes are left alone, up to the first element without an id.
 
 use aya::maps::{Array, MapData};
-use lb_common::{ExcludedCgroup, maps};
+use lb_common::{ExcludedCgroup, SettingsFlags, maps};
 
 use super::kernel::open;
-use super::{MapsError, Pins};
+use super::{MapsError, Pins, Tables};
 
 const NAME: &str = "EXCLUDED_CGROUPS";
 const LENGTH: usize = maps::EXCLUDED_CGROUPS as usize;
@@ -22,10 +22,7 @@ impl Excluded {
 
     /// Makes the list this one, element by element; answers how many writes it took.
     pub(super) fn write(&mut self, wanted: &[ExcludedCgroup]) -> Result<usize, MapsError> {
-        let mut held = [NONE; LENGTH];
-        for (index, element) in (0..).zip(&mut held) {
-            *element = self.map.get(&index, 0).map_err(|source| MapsError::Read { name: NAME, source })?;
-        }
+        let held = self.held()?;
         let mut writes = 0;
         for (index, (before, after)) in (0..).zip(held.iter().zip(rewritten(&held, wanted))) {
             if *before != after {
@@ -36,6 +33,40 @@ impl Excluded {
         }
         Ok(writes)
     }
+
+    fn held(&self) -> Result<[ExcludedCgroup; LENGTH], MapsError> {
+        let mut held = [NONE; LENGTH];
+        for (index, element) in (0..).zip(&mut held) {
+            *element = self.map.get(&index, 0).map_err(|source| MapsError::Read { name: NAME, source })?;
+        }
+        Ok(held)
+    }
+}
+
+impl Tables {
+    /// The control groups whose processes are left alone now.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub fn excluded(&self) -> Result<Vec<ExcludedCgroup>, MapsError> {
+        let failed = |source| MapsError::Read { name: "SETTINGS", source };
+        if self.settings.get(&0, 0).map_err(failed)?.flags & SettingsFlags::EXCLUDED_CGROUPS == 0 {
+            return Ok(Vec::new());
+        }
+        Ok(listed(&self.excluded.held()?))
+    }
+}
+
+/// What a list excludes, each once.
+fn listed(held: &[ExcludedCgroup; LENGTH]) -> Vec<ExcludedCgroup> {
+    let mut list = Vec::new();
+    for element in held.iter().take_while(|element| element.id != 0) {
+        if !list.contains(element) {
+            list.push(*element);
+        }
+    }
+    list
 }
 
 /// The list that excludes what is wanted. What is in both lists stays in its place with no end before it, so that programs
@@ -115,6 +146,17 @@ mod tests {
                 now.dedup();
                 assert_eq!(now, wanted, "from {before:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_list_is_read_up_to_its_end_and_each_group_once() {
+        let all: Vec<u64> = (1..=16).collect();
+        for (held, expected) in
+            [(&[][..], &[][..]), (&[2, 2, 3], &[2, 3]), (&[1, 0, 3], &[1]), (all.as_slice(), all.as_slice())]
+        {
+            let groups: Vec<ExcludedCgroup> = expected.iter().copied().map(group).collect();
+            assert_eq!(listed(&list(held)), groups);
         }
     }
 

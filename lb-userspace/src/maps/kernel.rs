@@ -84,7 +84,7 @@ pub struct Tables {
     backends4: Array<MapData, Backend<[u8; 4]>>,
     backends6: Array<MapData, Backend<[u8; 16]>>,
     pub(super) settings: Array<MapData, Settings>,
-    excluded: Excluded,
+    pub(super) excluded: Excluded,
     devices: Array<MapData, Device>,
     pub(super) backend_view4: MappedArray<Backend<[u8; 4]>>,
     pub(super) backend_view6: MappedArray<Backend<[u8; 16]>>,

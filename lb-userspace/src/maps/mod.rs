@@ -13,7 +13,7 @@ mod sources;
 mod stats;
 
 pub use arena::MappedArray;
-pub use bpf::{Cursor, Entries, run_program};
+pub use bpf::{Cursor, Entries, detach_link, run_program};
 pub use entries::{BackendView, FlowView, Snapshot};
 pub use kernel::{MapsError, Tables, open_data};
 pub(crate) use kernel::{open, port_key};

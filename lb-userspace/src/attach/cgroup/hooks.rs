@@ -2,6 +2,7 @@
 //! programs by the next one.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use aya::Ebpf;
@@ -15,6 +16,7 @@ use crate::attach::links::Attacher;
 use crate::attach::object::{chain, program};
 use crate::attach::pin::remove;
 use crate::attach::{AttachError, Programs};
+use crate::maps::detach_link;
 
 use super::Cgroup;
 use super::pin::{Hook, HookPin, hook_pins_of};
@@ -23,6 +25,17 @@ use super::pin::{Hook, HookPin, hook_pins_of};
 const MODE: CgroupAttachMode = CgroupAttachMode::Single;
 
 const EPERM: i32 = 1;
+
+/// What becomes of programs on sockets that an earlier start attached, when this one attaches none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Earlier {
+    /// There are none that translate.
+    None,
+    /// They go on.
+    Serve,
+    /// They had maps that nobody writes any more, and are taken off.
+    Stale,
+}
 
 /// Loads the programs. The error is why this kernel does not run them.
 pub(in crate::attach) fn load(ebpf: &mut Ebpf) -> Result<(), String> {
@@ -68,32 +81,60 @@ impl Attacher {
     /// When the kernel refuses; nothing is attached then that was not before.
     pub fn attach_hooks(&mut self, cgroup: &Cgroup) -> Result<(), AttachError> {
         self.programs.check_sockets()?;
-        for hook in Hook::ALL {
-            match attach(&mut self.programs, cgroup, hook, &self.directory) {
-                Ok(pin) => self.made_hooks.extend(pin),
-                Err(error) => {
-                    self.undo_hooks();
-                    return Err(error);
-                }
-            }
+        let attached = self.try_attach_hooks(cgroup);
+        if attached.is_err() {
+            self.undo_hooks();
         }
+        attached
+    }
+
+    fn try_attach_hooks(&mut self, cgroup: &Cgroup) -> Result<(), AttachError> {
+        let (translating, others): (Vec<Hook>, Vec<Hook>) =
+            Hook::ALL.into_iter().partition(|hook| hook.translates());
+        self.attach_each(cgroup, others)?;
+        // Where one group is above the other, both programs would see a call: the second one sees the backend that the
+        // first has chosen, and forgets the Service. That calls pass untranslated for a moment is the lesser evil.
+        self.take_off_others(cgroup, Hook::translates)?;
+        self.attach_each(cgroup, translating)?;
+        self.take_off_others(cgroup, |_| true)
+    }
+
+    fn attach_each(&mut self, cgroup: &Cgroup, hooks: Vec<Hook>) -> Result<(), AttachError> {
+        for hook in hooks {
+            self.made_hooks.extend(attach(&mut self.programs, cgroup, hook, &self.directory)?);
+        }
+        Ok(())
+    }
+
+    /// Takes off links to other control groups, and those that were to take the place of another and did not.
+    fn take_off_others(&self, cgroup: &Cgroup, which: impl Fn(Hook) -> bool) -> Result<(), AttachError> {
         for pin in hook_pins_of(&self.directory)? {
-            if pin.next || pin.cgroup != cgroup.id() {
-                remove(&pin.path(&self.directory))?;
+            if (pin.next || pin.cgroup != cgroup.id()) && which(pin.hook) {
+                take_off(&pin.path(&self.directory))?;
             }
         }
         Ok(())
     }
 
-    /// Whether programs on sockets are attached, by whichever start.
-    pub fn has_hooks(&self) -> bool {
-        hook_pins_of(&self.directory).is_ok_and(|pins| !pins.is_empty())
+    /// Sees to the programs on sockets of earlier starts, when this one has attached none. When the maps are new, theirs are
+    /// of another layout.
+    ///
+    /// # Errors
+    ///
+    /// When pins cannot be read or removed.
+    pub fn earlier_hooks(&self) -> Result<Earlier, AttachError> {
+        if self.programs.new_maps {
+            return Ok(if take_off_hooks(&self.directory)? { Earlier::Stale } else { Earlier::None });
+        }
+        // Of others that are left, sockets that are translated already have the use.
+        let serves = hook_pins_of(&self.directory)?.iter().any(|pin| pin.hook.translates());
+        Ok(if serves { Earlier::Serve } else { Earlier::None })
     }
 
     /// Takes off those that were not attached before this process.
     pub(in crate::attach) fn undo_hooks(&mut self) {
         for pin in std::mem::take(&mut self.made_hooks).into_iter().rev() {
-            if let Err(error) = remove(&pin.path(&self.directory)) {
+            if let Err(error) = take_off(&pin.path(&self.directory)) {
                 warn!("{error}");
             }
         }
@@ -108,9 +149,20 @@ impl Attacher {
 pub fn take_off_hooks(directory: &Path) -> Result<bool, AttachError> {
     let pins = hook_pins_of(directory)?;
     for pin in &pins {
-        remove(&pin.path(directory))?;
+        take_off(&pin.path(directory))?;
     }
     Ok(!pins.is_empty())
+}
+
+/// Detaches what is pinned, and removes the pin.
+fn take_off(path: &Path) -> Result<(), AttachError> {
+    if let Err(error) = detach_link(path)
+        && error.kind() != ErrorKind::NotFound
+    {
+        // It goes with its pin, some time later.
+        debug!("{}: {error}", path.display());
+    }
+    remove(path)
 }
 
 /// Attaches one program; gives the pin if there was none.
@@ -136,6 +188,8 @@ fn attach(
         if renew(program, &path) {
             return Ok(None);
         }
+        // One that cannot be given the program goes first: two would both translate.
+        take_off(&path)?;
         let id = program.attach(&cgroup.directory, MODE).map_err(refused)?;
         program.take_link(id).and_then(|link| Ok(FdLink::try_from(link)?))
     };
@@ -157,8 +211,8 @@ fn renew(program: &mut CgroupSockAddr, path: &Path) -> bool {
     false
 }
 
-/// Pins a new link, in the place of the one that is pinned; for a moment both run, which no call notices. Gives the pin if
-/// there was none.
+/// Pins a new link, in the place of the one that is pinned. For a moment both run, which is harmless for the release of a
+/// socket only: to delete what is deleted changes nothing. Gives the pin if there was none.
 fn put(link: FdLink, pin: HookPin, directory: &Path) -> Result<Option<HookPin>, AttachError> {
     let path = pin.path(directory);
     if !path.exists() {

@@ -1,12 +1,14 @@
 //! The programs on sockets: attached to a control group, they see the calls of the processes there and below.
 
+mod exclude;
 mod hooks;
 mod mount;
 mod pin;
 mod place;
 
-pub use hooks::take_off_hooks;
-pub use place::{Cgroup, excluded};
+pub use exclude::Exclusions;
+pub use hooks::{Earlier, take_off_hooks};
+pub use place::Cgroup;
 
 pub(super) use hooks::{load, set_retval};
 pub(super) use pin::HookPin;
@@ -51,8 +53,8 @@ pub enum CgroupError {
     /// What is mounted ends at this container.
     #[error(
         "{} shows a part of the cgroup2 hierarchy only, as in a container, and programs there would see the sockets of \
-         that part alone: mount the host's (in a pod: a hostPath volume of /sys/fs/cgroup), or name a directory with \
-         --cgroup-path", .0.display()
+         that part alone: mount the host's (in a pod: a hostPath volume of /sys/fs/cgroup); where the node is itself a \
+         container (as with kind) and this is all of it, say so with --cgroup-path {}", .0.display(), .0.display()
     )]
     Part(PathBuf),
     /// The mounts cannot be read.
@@ -94,7 +96,8 @@ pub enum CgroupError {
     #[error(
         "--exclude-cgroup {} cannot be excluded: programs know a control group by its place below the root of the \
          hierarchy, and what is mounted there shows a part of it only; mount the host's (in a pod: a hostPath volume of \
-         /sys/fs/cgroup), and name the directory there", .0.display()
+         /sys/fs/cgroup), and name the directory there; a node that is itself a container (as with kind) has no such \
+         root, and can exclude by --socket-mark only", .0.display()
     )]
     Unrooted(PathBuf),
     /// The programs look at so many, no more.

@@ -58,6 +58,11 @@ impl Hook {
         }
     }
 
+    /// Whether calls get another destination here.
+    pub(super) const fn translates(self) -> bool {
+        matches!(self, Self::Sendmsg4 | Self::Sendmsg6 | Self::Connect4 | Self::Connect6)
+    }
+
     /// The program's name in the BPF object.
     pub(super) fn program(self) -> String {
         format!("weir_{}", self.name())

@@ -5,7 +5,6 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use lb_common::{ExcludedCgroup, maps};
 use rustix::fs::{fstatfs, statfs};
 
 use super::CgroupError;
@@ -73,31 +72,10 @@ impl Cgroup {
     }
 }
 
-/// What the programs must know of the control groups that `--exclude-cgroup` names.
+/// Id of a control group that `--exclude-cgroup` names, and how far below the root of the hierarchy it is.
 ///
 /// A name is a directory of a mounted hierarchy, or a path below its root as `/proc/PID/cgroup` shows it.
-///
-/// # Errors
-///
-/// When one is not there, or its place below the root of the hierarchy is unknown, or there are too many.
-pub fn excluded(names: &[PathBuf]) -> Result<Vec<ExcludedCgroup>, CgroupError> {
-    let mut found: Vec<ExcludedCgroup> = Vec::new();
-    for name in names {
-        let (id, level) = place(name)?;
-        let group = ExcludedCgroup { id, level, pad: 0 };
-        if !found.contains(&group) {
-            found.push(group);
-        }
-    }
-    let most = maps::EXCLUDED_CGROUPS as usize;
-    if found.len() > most {
-        return Err(CgroupError::TooMany { named: found.len(), most });
-    }
-    Ok(found)
-}
-
-/// Id of a control group, and how far below the root of the hierarchy it is.
-fn place(name: &Path) -> Result<(u64, u32), CgroupError> {
+pub(super) fn place(name: &Path) -> Result<(u64, u32), CgroupError> {
     const OPTION: &str = "--exclude-cgroup";
     const EXAMPLE: &str = "/sys/fs/cgroup/system.slice, or /system.slice as /proc/PID/cgroup shows it";
     let unrooted = || CgroupError::Unrooted(name.to_owned());
@@ -155,7 +133,7 @@ mod tests {
         fs::write(&file, "").unwrap();
         let error = Cgroup::at(&file).unwrap_err().to_string();
         assert!(error.contains("not a directory"), "{error}");
-        let error = excluded(&[directory.path().to_owned()]).unwrap_err();
+        let error = place(directory.path()).unwrap_err();
         assert!(error.to_string().starts_with("--exclude-cgroup "), "{error}");
     }
 }

@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+mod again;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::ErrorKind;
@@ -104,6 +106,12 @@ fn settings(agent: &Agent<'_>) -> Settings {
 fn array<V: aya::Pod>(agent: &Agent<'_>, name: &str) -> Array<MapData, V> {
     let path = agent.pin_path().join(LAYOUT).join(name);
     Array::try_from(Map::Array(MapData::from_pin(path).unwrap())).unwrap()
+}
+
+/// Where the hierarchy is mounted from its root.
+fn mounted() -> PathBuf {
+    let root = Cgroup::create().unwrap();
+    root.path().parent().unwrap().to_owned()
 }
 
 #[test]
@@ -305,12 +313,6 @@ spec:
     assert_eq!(call(), ErrorKind::NetworkUnreachable);
 }
 
-/// Where the hierarchy is mounted from its root.
-fn mounted() -> PathBuf {
-    let root = Cgroup::create().unwrap();
-    root.path().parent().unwrap().to_owned()
-}
-
 #[test]
 fn a_machine_without_the_hierarchy_serves_packets() {
     let machine = Machine::new();
@@ -350,7 +352,9 @@ fn a_container_that_sees_a_part_of_the_hierarchy_needs_the_hosts() {
     for (more, expected) in cases {
         let ended = machine.anywhere(more).through(&["sh", "-c", &part]).fail().unwrap();
         assert_eq!(ended.code, Some(1), "{ended}");
-        assert!(ended.stderr.contains(expected) && ended.stderr.contains("hostPath"), "{ended}");
+        for text in [expected, "hostPath", "(as with kind)"] {
+            assert!(ended.stderr.contains(text), "{text}: {ended}");
+        }
     }
 
     // With the host's hierarchy beside its own it could see the root; here it attaches to its own group only.
