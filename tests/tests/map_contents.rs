@@ -131,7 +131,7 @@ fn every_policy_is_in_the_maps_and_a_restart_writes_nothing() {
     assert!(!is_source(&pins, balanced.service, [11, 0, 0, 1]));
     assert!(is_source(&pins, CLUSTER_SOURCES, [10, 244, 9, 9]));
     let settings = array::<Settings>(&pins, "SETTINGS").get(&0, 0).unwrap();
-    assert_eq!(settings.flags, SettingsFlags::CLUSTER_SOURCES);
+    assert_eq!(settings.flags, SettingsFlags::CLUSTER_SOURCES | SettingsFlags::PROTECT_NODE_PORTS);
     let told = agent.log().unwrap().lines_with("CRC32c");
     assert!(matches!(told.as_slice(), [one] if one.contains(&format!("{NODE4}:30868"))), "{told:?}");
     assert!(agent.log().unwrap().lines_with("belongs to").is_empty(), "a shared address is no conflict");
@@ -153,7 +153,7 @@ fn a_node_without_endpoint_drops_and_a_shared_address_outlives_its_owner() {
     assert_eq!((balanced.outside.length, balanced.flags & FrontendFlags::OUTSIDE_DROPS != 0), (0, true));
     assert!(balanced.inside.length > 0, "traffic from inside is not kept on the node");
     let settings = array::<Settings>(&pins, "SETTINGS").get(&0, 0).unwrap();
-    assert_eq!(settings.flags, SettingsFlags::ECHO);
+    assert_eq!(settings.flags, SettingsFlags::ECHO | SettingsFlags::PROTECT_NODE_PORTS);
 
     let owner = frontend(&pins, SHARED, 0, 0).unwrap().service;
     assert_eq!(owner, frontend(&pins, SHARED, 80, protocol::TCP).unwrap().service);

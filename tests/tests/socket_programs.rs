@@ -28,7 +28,7 @@ fn every_program_loads_within_bounds() {
     assert_eq!(calls, 11);
 }
 
-/// A kernel before Linux 6.0 lets a program only refuse: the error is then the kernel's.
+/// A kernel before Linux 6.1 lets a program only refuse: the error is then the kernel's.
 #[test]
 fn a_kernel_that_chooses_the_error_says_eperm() {
     for (sets_errors, expected) in [(true, Errno::CONNREFUSED), (false, Errno::PERM)] {

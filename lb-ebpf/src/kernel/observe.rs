@@ -127,7 +127,7 @@ fn send_call<F: Family>(
     if trace.service != 0 && trace.service != service || !may_report(trace.per_second_max) {
         return;
     }
-    let mut event = Event { hook, service, action: (decision.errno != 0) as u8, ..NO_EVENT };
+    let mut event = Event { hook, service, action: u8::from(decision.errno != 0), ..NO_EVENT };
     event.outcome = decision.outcome.index() as u16;
     // SAFETY: neither helper takes anything, and both always answer.
     unsafe {

@@ -111,7 +111,7 @@ fn other_families_and_protocols() {
     let host = world.host();
     host.unix().unwrap();
     for family in Family::ALL {
-        for kind in [Kind::UdpLite, Kind::Ping] {
+        for kind in [Kind::UdpLite, Kind::Ping, Kind::Raw] {
             let socket = match host.open(kind, family) {
                 Ok(socket) => socket,
                 Err(Failure::Errno(errno)) => {
@@ -121,6 +121,7 @@ fn other_families_and_protocols() {
                 Err(other) => panic!("{other:?}"),
             };
             untouched(socket.connect(vip(family, Protocol::Udp)), &format!("{kind:?} {family:?}"));
+            // For the others it would have to be a message of ICMP.
             if kind == Kind::UdpLite {
                 untouched(socket.send_to(vip(family, Protocol::Udp)), &format!("{kind:?} {family:?}"));
             }

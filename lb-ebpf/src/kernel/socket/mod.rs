@@ -21,7 +21,7 @@ use crate::kernel::maps::Tables;
 use crate::kernel::observe::{CallKind, report_call};
 use maps::count_call;
 
-/// Whether the kernel lets these programs choose the error that a call fails with (Linux 6.0).
+/// Whether the kernel lets these programs choose the error that a call fails with (Linux 6.1).
 #[unsafe(no_mangle)]
 static WEIR_SET_RETVAL: Global<u8> = Global::new(1);
 

@@ -29,14 +29,15 @@ impl Open {
     /// Opens one, of which no call waits long.
     pub(super) fn new(kind: Kind, v4: bool) -> io::Result<Self> {
         let family = if v4 { AddressFamily::INET } else { AddressFamily::INET6 };
-        let ping = if v4 { ipproto::ICMP } else { ipproto::ICMPV6 };
+        let icmp = if v4 { ipproto::ICMP } else { ipproto::ICMPV6 };
         let (kind, protocol): (_, Option<Protocol>) = match kind {
             Kind::Tcp => (SocketType::STREAM, None),
             Kind::Udp => (SocketType::DGRAM, None),
             // The number is larger than that of any protocol of IP.
             Kind::Mptcp => (SocketType::STREAM, NonZero::new(262).map(Protocol::from_raw)),
             Kind::UdpLite => (SocketType::DGRAM, Some(ipproto::UDPLITE)),
-            Kind::Ping => (SocketType::DGRAM, Some(ping)),
+            Kind::Ping => (SocketType::DGRAM, Some(icmp)),
+            Kind::Raw => (SocketType::RAW, Some(icmp)),
         };
         let socket = socket_with(family, kind, SocketFlags::CLOEXEC, protocol)?;
         // That for sending is for connecting, too.

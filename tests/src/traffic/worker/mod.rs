@@ -64,10 +64,12 @@ pub enum Kind {
     UdpLite,
     /// Echo requests, without the privilege for raw sockets.
     Ping,
+    /// ICMP as it is.
+    Raw,
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [Self::Tcp, Self::Udp, Self::Mptcp, Self::UdpLite, Self::Ping];
+    const ALL: [Self; 6] = [Self::Tcp, Self::Udp, Self::Mptcp, Self::UdpLite, Self::Ping, Self::Raw];
 
     /// As a line has it.
     const fn name(self) -> &'static str {
@@ -77,6 +79,7 @@ impl Kind {
             Self::Mptcp => "mptcp",
             Self::UdpLite => "udp-lite",
             Self::Ping => "ping",
+            Self::Raw => "raw",
         }
     }
 }
