@@ -50,7 +50,7 @@ impl Section {
                 "what", "way", "", "ratio"
             ),
             Self::Sockets => format!(
-                "\nCalls on sockets, nanoseconds: medians; ratios are of the same round, with the lowest and the highest\n\
+                "\nCalls on sockets, nanoseconds: medians; ratios are of the same turn, with those of the lowest and the highest round\n\
                  {:<15}{:<7}{:<6}{:>10}{:>9}{:>9}  {:<22}Service/direct",
                 "calls", "family", "in", "unhooked", "direct", "Service", "direct/unhooked"
             ),

@@ -58,18 +58,16 @@ impl Calls {
         matches!(self, Self::ConnectTcp | Self::Requests | Self::Transfer)
     }
 
-    /// How often in a round, which takes about ten milliseconds.
+    /// How often in a turn, which takes a few milliseconds.
     pub(super) const fn count(self) -> u32 {
         match self {
-            Self::ConnectTcp => 512,
-            Self::ConnectUdp | Self::Exchange => 2048,
-            Self::Query => 1024,
-            Self::Requests => 1024,
-            Self::Transfer => 512,
+            Self::ConnectTcp | Self::Transfer => 128,
+            Self::Query | Self::Requests => 256,
+            Self::ConnectUdp | Self::Exchange => 512,
         }
     }
 
-    /// How many of them the programs translate in a round.
+    /// How many of them the programs translate in a turn.
     pub(super) const fn translated(self) -> u32 {
         match self {
             Self::ConnectTcp | Self::ConnectUdp | Self::Query | Self::Exchange => self.count(),

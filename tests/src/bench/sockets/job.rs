@@ -22,7 +22,7 @@ pub(super) struct Job {
     /// The Service.
     pub(super) vip: SocketAddr,
     /// How often each of [`Self::ways`] is measured.
-    pub(super) rounds: u32,
+    pub(super) turns: u32,
     /// Name of the network namespace with the backend's address.
     pub(super) peer: String,
     /// Control group with the programs.
@@ -31,20 +31,20 @@ pub(super) struct Job {
     pub(super) without: PathBuf,
 }
 
-/// Nanoseconds a call in one round: to the backend without the programs, to the backend with them, and to the Service.
-pub(super) type Round = [f64; 3];
+/// Nanoseconds a call in one turn: to the backend without the programs, to the backend with them, and to the Service.
+pub(super) type Turn = [f64; 3];
 
 impl Job {
     /// As arguments of the process.
     pub(super) fn arguments(&self) -> Vec<String> {
         let [with, without] = [&self.with, &self.without].map(|path| path.display().to_string());
-        let (direct, vip, rounds) = (self.direct.to_string(), self.vip.to_string(), self.rounds.to_string());
+        let (direct, vip, turns) = (self.direct.to_string(), self.vip.to_string(), self.turns.to_string());
         vec![
             JOB.to_owned(),
             self.calls.name().to_owned(),
             direct,
             vip,
-            rounds,
+            turns,
             self.peer.clone(),
             with,
             without,
@@ -53,7 +53,7 @@ impl Job {
 
     /// From the arguments behind [`JOB`].
     fn parse(arguments: &[String]) -> Result<Self> {
-        let [calls, direct, vip, rounds, peer, with, without] = arguments else {
+        let [calls, direct, vip, turns, peer, with, without] = arguments else {
             anyhow::bail!("`{JOB}` is for the benchmark's own use");
         };
         let calls = Calls::ALL.into_iter().find(|known| known.name() == calls).context("no such calls")?;
@@ -61,25 +61,25 @@ impl Job {
             calls,
             direct: direct.parse()?,
             vip: vip.parse()?,
-            rounds: rounds.parse()?,
+            turns: turns.parse()?,
             peer: peer.clone(),
             with: with.into(),
             without: without.into(),
         })
     }
 
-    /// The control group and the destination of each number of a [`Round`].
+    /// The control group and the destination of each number of a [`Turn`].
     fn ways(&self) -> [(&PathBuf, SocketAddr); 3] {
         [(&self.without, self.direct), (&self.with, self.direct), (&self.with, self.vip)]
     }
 
     /// Measures in the calling process, which has one thread and is in the client's network namespace.
-    fn run(&self) -> Result<Vec<Round>> {
+    fn run(&self) -> Result<Vec<Turn>> {
         let peer = Peer::start(self.calls, self.direct, &self.peer)?;
-        let mut rounds = Vec::new();
-        for number in 0..=self.rounds {
-            let mut round = Round::default();
-            let mut ways: Vec<_> = round.iter_mut().zip(self.ways()).collect();
+        let mut turns = Vec::new();
+        for number in 0..=self.turns {
+            let mut turn = Turn::default();
+            let mut ways: Vec<_> = turn.iter_mut().zip(self.ways()).collect();
             // There and back, so that none always comes first.
             if number % 2 == 1 {
                 ways.reverse();
@@ -92,10 +92,10 @@ impl Job {
             }
             // The first fills the caches.
             if number > 0 {
-                rounds.push(round);
+                turns.push(turn);
             }
         }
-        Ok(rounds)
+        Ok(turns)
     }
 }
 
@@ -104,7 +104,7 @@ fn enter(cgroup: &Path) -> Result<()> {
     fs::write(cgroup.join("cgroup.procs"), "0").with_context(|| format!("cannot enter {}", cgroup.display()))
 }
 
-/// The process that is measured: does the job that its arguments say, and prints a line of three numbers for each round.
+/// The process that is measured: does the job that its arguments say, and prints a line of three numbers for each turn.
 ///
 /// # Errors
 ///
@@ -117,14 +117,14 @@ pub fn run_job(arguments: &[String]) -> Result<()> {
 }
 
 /// What [`run_job`] has printed.
-pub(super) fn parse(printed: &str) -> Result<Vec<Round>> {
-    let rounds = printed.lines().map(|line| {
+pub(super) fn parse(printed: &str) -> Result<Vec<Turn>> {
+    let turns = printed.lines().map(|line| {
         let numbers: Vec<f64> = line.split(' ').map(str::parse).collect::<Result<_, _>>()?;
-        Round::try_from(numbers).ok().context("three numbers are a round")
+        Turn::try_from(numbers).ok().context("three numbers are a turn")
     });
-    let rounds: Vec<Round> = rounds.collect::<Result<_>>()?;
-    ensure!(!rounds.is_empty(), "nothing was measured");
-    Ok(rounds)
+    let turns: Vec<Turn> = turns.collect::<Result<_>>()?;
+    ensure!(!turns.is_empty(), "nothing was measured");
+    Ok(turns)
 }
 
 #[cfg(test)]
@@ -137,7 +137,7 @@ mod tests {
             calls: Calls::Query,
             direct: "10.1.1.11:5353".parse().unwrap(),
             vip: "[fd00::1]:53".parse().unwrap(),
-            rounds: 7,
+            turns: 7,
             peer: "peer".to_owned(),
             with: "/a b".into(),
             without: "/c".into(),
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn rounds_are_lines_of_three_numbers() {
+    fn turns_are_lines_of_three_numbers() {
         assert_eq!(parse("1 2.5 3\n4 5 6\n").unwrap(), [[1.0, 2.5, 3.0], [4.0, 5.0, 6.0]]);
         for wrong in ["", "1 2", "1 2 x", "1 2 3 4"] {
             assert!(parse(wrong).is_err(), "{wrong}");

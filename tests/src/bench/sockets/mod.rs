@@ -20,10 +20,17 @@ use crate::net::{
     CLUSTER4, CLUSTER6, Cgroup, DNS_PORT, DNS_TARGET_PORT, Family, HTTP_PORT, HTTP_TARGET_PORT, Hop, Line,
     Namespace,
 };
-use job::{Job, Round};
+use job::{Job, Turn};
 
 pub use calls::Calls;
 pub use job::{JOB, run_job};
+
+/// Turns of a round.
+const TURNS: u32 = 16;
+/// The same with `quick`.
+const TURNS_QUICK: u32 = 6;
+/// Rounds.
+const ROUNDS: u32 = 7;
 
 /// Where the calls are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,10 +67,10 @@ pub struct SocketFigure {
     pub service: Ratio,
 }
 
-/// Ratios of the rounds.
+/// Ratios of the same turn: their medians in each round.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ratio {
-    /// Their median.
+    /// The median.
     pub median: f64,
     /// The lowest.
     pub lowest: f64,
@@ -148,7 +155,7 @@ pub fn measure_sockets(
         Agent::on_line(&line, &manifests, "off", &["--socket-mode", "on", "--cgroup-path", &path]);
     agent.launch()?;
     for case in wanted {
-        let figure = measure(&case, if quick { 7 } else { 31 }, &line, &cgroups, &agent)
+        let figure = measure(&case, if quick { TURNS_QUICK } else { TURNS }, &line, &cgroups, &agent)
             .with_context(|| case.columns().join("/"))?;
         report(&case, &figure);
     }
@@ -158,7 +165,7 @@ pub fn measure_sockets(
 /// Measures one line.
 fn measure(
     case: &SocketCase,
-    rounds: u32,
+    turns: u32,
     line: &Line,
     cgroups: &Cgroups,
     agent: &Agent<'_>,
@@ -178,20 +185,20 @@ fn measure(
         calls: case.calls,
         direct: SocketAddr::new(line.backend.address(case.family), target_port),
         vip: SocketAddr::new(vip, port),
-        rounds,
+        turns: ROUNDS * turns,
         peer: backend.name().to_owned(),
         with: cgroups.with.path().to_owned(),
         without: cgroups.without.path().to_owned(),
     };
     let before = translated(agent)?;
-    let figure = SocketFigure::of(&run(&job, client)?);
-    let (counted, expected) = (translated(agent)? - before, u64::from(rounds * case.calls.translated()));
+    let figure = SocketFigure::of(&run(&job, client)?, turns as usize);
+    let (counted, expected) = (translated(agent)? - before, u64::from(job.turns * case.calls.translated()));
     ensure!(counted >= expected, "{counted} calls were translated, and not {expected}");
     Ok(figure)
 }
 
 /// Runs a job in a process of its own.
-fn run(job: &Job, client: &Namespace) -> Result<Vec<Round>> {
+fn run(job: &Job, client: &Namespace) -> Result<Vec<Turn>> {
     let program = std::env::current_exe()?.display().to_string();
     let arguments = job.arguments();
     let words: Vec<&str> = [&program].into_iter().chain(&arguments).map(String::as_str).collect();
@@ -209,24 +216,27 @@ fn translated(agent: &Agent<'_>) -> Result<u64> {
 }
 
 impl SocketFigure {
-    fn of(rounds: &[Round]) -> Self {
-        let of = |value: fn(&Round) -> f64| median(rounds.iter().map(value).collect()).unwrap_or_default();
+    /// Of turns, so many of which are a round.
+    fn of(turns: &[Turn], round: usize) -> Self {
+        let of = |value: fn(&Turn) -> f64| median(turns.iter().map(value).collect()).unwrap_or_default();
         Self {
             without_ns: of(|[without, ..]| *without),
             direct_ns: of(|[_, direct, _]| *direct),
             vip_ns: of(|[.., vip]| *vip),
-            hooks: Ratio::of(rounds.iter().map(|[without, direct, _]| direct / without)),
-            service: Ratio::of(rounds.iter().map(|[_, direct, vip]| vip / direct)),
+            hooks: Ratio::of(turns, round, |[without, direct, _]| direct / without),
+            service: Ratio::of(turns, round, |[_, direct, vip]| vip / direct),
         }
     }
 }
 
 impl Ratio {
-    fn of(ratios: impl Iterator<Item = f64> + Clone) -> Self {
+    fn of(turns: &[Turn], round: usize, ratio: fn(&Turn) -> f64) -> Self {
+        let rounds = turns.chunks(round).filter_map(|turns| median(turns.iter().map(ratio).collect()));
+        let rounds: Vec<f64> = rounds.collect();
         Self {
-            median: median(ratios.clone().collect()).unwrap_or_default(),
-            lowest: ratios.clone().fold(f64::INFINITY, f64::min),
-            highest: ratios.fold(0.0, f64::max),
+            lowest: rounds.iter().copied().fold(f64::INFINITY, f64::min),
+            highest: rounds.iter().copied().fold(0.0, f64::max),
+            median: median(rounds).unwrap_or_default(),
         }
     }
 }
@@ -236,10 +246,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ratios_are_of_the_same_round() {
-        let figure = SocketFigure::of(&[[100.0, 110.0, 220.0], [200.0, 200.0, 300.0], [100.0, 130.0, 130.0]]);
+    fn ratios_are_of_the_same_turn() {
+        let turns = [[100.0, 110.0, 220.0], [200.0, 200.0, 300.0], [100.0, 130.0, 130.0]];
+        let figure = SocketFigure::of(&turns, 1);
         assert_eq!((figure.without_ns, figure.direct_ns, figure.vip_ns), (100.0, 130.0, 220.0));
         assert_eq!(figure.hooks, Ratio { median: 1.1, lowest: 1.0, highest: 1.3 });
         assert_eq!(figure.service, Ratio { median: 1.5, lowest: 1.0, highest: 2.0 });
+        // In one round all make one ratio.
+        assert_eq!(SocketFigure::of(&turns, 3).service, Ratio { median: 1.5, lowest: 1.5, highest: 1.5 });
     }
 }

@@ -17,7 +17,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::Calls;
 
-/// Connections that wait to be accepted, at most: more than a round makes.
+/// Connections that wait to be accepted, at most: more than a turn makes.
 const BACKLOG: i32 = 4096;
 /// Longest wait for what was sent.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -70,7 +70,7 @@ fn open(calls: Calls, at: SocketAddr, namespace: &Path) -> Result<OwnedFd> {
     move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
     let opened = socket(calls, at)?;
     sockopt::set_socket_timeout(&opened, sockopt::Timeout::Recv, Some(PATIENCE))?;
-    // Connections of the last round may still be remembered.
+    // Connections of the last turn may still be remembered.
     sockopt::set_socket_reuseaddr(&opened, true)?;
     bind(&opened, &at).with_context(|| format!("cannot bind to {at}"))?;
     if calls.is_tcp() {
