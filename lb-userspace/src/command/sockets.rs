@@ -128,6 +128,9 @@ impl Sockets {
                 let excluded = self.excluded.list().len();
                 let path = cgroup.path().display();
                 info!(cgroup = %path, calls = "connect, sendmsg, recvmsg, getpeername, bind", excluded, "attached sockets");
+                if self.excluded.list().iter().any(|group| group.level == 0) {
+                    warn!("--exclude-cgroup names the root of the hierarchy: all sockets are left alone");
+                }
                 true
             }),
         };

@@ -46,8 +46,9 @@ impl FromStr for SocketMode {
 pub enum CgroupError {
     /// Nothing to attach to.
     #[error(
-        "no cgroup2 hierarchy is mounted, to which programs on sockets attach: mount it (`mount -t cgroup2 none \
-         /sys/fs/cgroup`; in a pod: a hostPath volume of /sys/fs/cgroup), or name a directory with --cgroup-path"
+        "no cgroup2 hierarchy is mounted, to which programs on sockets attach: mount it at a directory of its own, beside what \
+         /sys/fs/cgroup may hold (`mount -t cgroup2 none DIR`; in a pod: a hostPath volume of the host's), or name one with \
+         --cgroup-path"
     )]
     NoHierarchy,
     /// What is mounted ends at this container.
@@ -58,26 +59,24 @@ pub enum CgroupError {
     )]
     Part(PathBuf),
     /// The mounts cannot be read.
-    #[error("cannot read {path}: {source}; name a directory of a cgroup2 hierarchy with --cgroup-path")]
+    #[error("cannot read {path}: {reason}; name a directory of a cgroup2 hierarchy with --cgroup-path")]
     Mounts {
         /// Where they are listed.
         path: &'static str,
         /// What the kernel says.
-        #[source]
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// The directory of an option cannot be opened.
-    #[error("{option} {}: {source}; name a directory that is there, such as {example}", path.display())]
+    #[error("{option} {}: {reason}; name a directory that is there, such as {example}", path.display())]
     Missing {
         /// The option.
         option: &'static str,
         /// The directory.
         path: PathBuf,
         /// What it should be like.
-        example: &'static str,
+        example: String,
         /// What the kernel says.
-        #[source]
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// The directory of an option is on another file system.
     #[error(
@@ -90,7 +89,7 @@ pub enum CgroupError {
         /// The directory.
         path: PathBuf,
         /// What it should be like.
-        example: &'static str,
+        example: String,
     },
     /// How far below the root a control group is cannot be seen.
     #[error(

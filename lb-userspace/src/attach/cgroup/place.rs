@@ -35,7 +35,7 @@ impl Cgroup {
     /// When it is not mounted here, or only a part of it.
     pub fn root() -> Result<Self, CgroupError> {
         let point = root_mount()?;
-        Self::open("the root of the cgroup2 hierarchy", &point, "/sys/fs/cgroup")
+        Self::open("the root of the cgroup2 hierarchy", &point, String::new)
     }
 
     /// The directory that `--cgroup-path` names.
@@ -44,7 +44,7 @@ impl Cgroup {
     ///
     /// When it is none, or not one of a cgroup2 hierarchy.
     pub fn at(path: &Path) -> Result<Self, CgroupError> {
-        Self::open("--cgroup-path", path, "/sys/fs/cgroup")
+        Self::open("--cgroup-path", path, || mount_point().display().to_string())
     }
 
     /// Its directory.
@@ -57,8 +57,9 @@ impl Cgroup {
         self.id
     }
 
-    fn open(option: &'static str, path: &Path, example: &'static str) -> Result<Self, CgroupError> {
-        let missing = |source| CgroupError::Missing { option, path: path.to_owned(), example, source };
+    fn open(option: &'static str, path: &Path, example: impl Fn() -> String) -> Result<Self, CgroupError> {
+        let missing =
+            |reason| CgroupError::Missing { option, path: path.to_owned(), example: example(), reason };
         let directory = File::open(path).map_err(missing)?;
         let metadata = directory.metadata().map_err(missing)?;
         if !metadata.is_dir() {
@@ -66,7 +67,7 @@ impl Cgroup {
         }
         let held = fstatfs(&directory).map_err(|error| missing(error.into()))?;
         if held.f_type as u64 != CGROUP2_MAGIC {
-            return Err(CgroupError::NotCgroup2 { option, path: path.to_owned(), example });
+            return Err(CgroupError::NotCgroup2 { option, path: path.to_owned(), example: example() });
         }
         Ok(Self { path: path.to_owned(), id: metadata.ino(), directory })
     }
@@ -77,14 +78,17 @@ impl Cgroup {
 /// A name is a directory of a mounted hierarchy, or a path below its root as `/proc/PID/cgroup` shows it.
 pub(super) fn place(name: &Path) -> Result<(u64, u32), CgroupError> {
     const OPTION: &str = "--exclude-cgroup";
-    const EXAMPLE: &str = "/sys/fs/cgroup/system.slice, or /system.slice as /proc/PID/cgroup shows it";
+    let example = || {
+        let slice = mount_point().join("system.slice");
+        format!("{}, or /system.slice as /proc/PID/cgroup shows it", slice.display())
+    };
     let unrooted = || CgroupError::Unrooted(name.to_owned());
-    let group = match Cgroup::open(OPTION, name, EXAMPLE) {
+    let group = match Cgroup::open(OPTION, name, example) {
         Ok(group) => group,
         Err(refusal) => {
             let below = name.strip_prefix("/").unwrap_or(name);
             match root_mount() {
-                Ok(root) => Cgroup::open(OPTION, &root.join(below), EXAMPLE).map_err(|_| refusal)?,
+                Ok(root) => Cgroup::open(OPTION, &root.join(below), example).map_err(|_| refusal)?,
                 Err(CgroupError::Part(_)) => return Err(unrooted()),
                 Err(_) => return Err(refusal),
             }
@@ -109,9 +113,14 @@ fn id_of(path: &Path) -> Option<u64> {
     (held.f_type as u64 == CGROUP2_MAGIC).then(|| metadata.ino())
 }
 
+/// The same for an example: where it usually is, if it is nowhere.
+fn mount_point() -> PathBuf {
+    root_mount().unwrap_or_else(|_| PathBuf::from("/sys/fs/cgroup"))
+}
+
 /// Where the hierarchy is mounted from its root.
 fn root_mount() -> Result<PathBuf, CgroupError> {
-    let mountinfo = fs::read(MOUNTS).map_err(|source| CgroupError::Mounts { path: MOUNTS, source })?;
+    let mountinfo = fs::read(MOUNTS).map_err(|reason| CgroupError::Mounts { path: MOUNTS, reason })?;
     let mounts = cgroup2_mounts(&mountinfo);
     let root = root_of(&mounts, |point| id_of(point) == Some(ROOT_ID))?;
     Ok(root.point.clone())
