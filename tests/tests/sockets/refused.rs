@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use tests::net::Family;
 use tests::traffic::{Kind, Protocol, Way};
 
-use crate::{World, counted, errno, kinds, mapped, node_port, services, until, untouched, vip};
+use crate::{World, cluster, counted, errno, kinds, mapped, node_port, services, until, untouched, vip};
 
 /// A port of the virtual IPs that the Service does not have.
 const UNUSED: u16 = 81;
@@ -67,20 +67,36 @@ fn a_port_that_no_service_has_is_refused() {
     let agent = world.agent(&[]);
     for (place, worker) in world.places() {
         for family in Family::ALL {
-            for to in services(family, Protocol::Tcp).map(|to| SocketAddr::new(to.ip(), UNUSED)) {
-                for way in [Way::Tcp, Way::SendTo] {
-                    let calls = counted(&agent, Outcome::UnusedPort, || {
-                        let called = worker.tally(way, 1, to, None);
-                        assert_eq!(errno(called), Errno::CONNREFUSED, "{place} {way:?} {to}");
-                    });
-                    assert_eq!(calls, 1, "{place} {way:?} {to}");
-                }
+            let to = SocketAddr::new(cluster(family, Protocol::Tcp).ip(), UNUSED);
+            for way in [Way::Tcp, Way::SendTo] {
+                let calls = counted(&agent, Outcome::UnusedPort, || {
+                    let called = worker.tally(way, 1, to, None);
+                    assert_eq!(errno(called), Errno::CONNREFUSED, "{place} {way:?} {to}");
+                });
+                assert_eq!(calls, 1, "{place} {way:?} {to}");
             }
         }
         // The port of the other protocol is none of this one.
-        let to = SocketAddr::new(vip(Family::V4, Protocol::Tcp).ip(), Protocol::Udp.port());
+        let to = SocketAddr::new(cluster(Family::V4, Protocol::Tcp).ip(), Protocol::Udp.port());
         assert_eq!(errno(worker.tally(Way::Tcp, 1, to, None)), Errno::CONNREFUSED, "{place}");
     }
+}
+
+/// An external IP, or a load balancer's, may be another machine's, and that has other ports.
+#[test]
+fn other_ports_of_an_external_ip_are_not_touched() {
+    let world = World::with_all();
+    let agent = world.agent(&[]);
+    let host = world.host();
+    for family in Family::ALL {
+        let to = SocketAddr::new(vip(family, Protocol::Tcp).ip(), UNUSED);
+        for way in Way::ALL {
+            let calls =
+                counted(&agent, Outcome::NotOurs, || untouched(host.tally(way, 1, to, None), "its way"));
+            assert_eq!(calls, 1, "{way:?} {to}");
+        }
+    }
+    assert_eq!(agent.count_calls(Outcome::UnusedPort).unwrap(), 0);
 }
 
 /// A resolver connects UDP sockets to any port, to learn which source address the kernel would take (RFC 6724).
@@ -90,12 +106,11 @@ fn a_udp_socket_may_be_connected_to_any_port() {
     let agent = world.agent(&[]);
     let (host, pod) = (world.host(), world.pod());
     for family in Family::ALL {
-        for to in services(family, Protocol::Udp).map(|to| SocketAddr::new(to.ip(), UNUSED)) {
-            let socket = pod.open(Kind::Udp, family).unwrap();
-            let calls = counted(&agent, Outcome::UnusedPort, || socket.connect(to).unwrap());
-            assert_eq!((calls, socket.peer()), (1, Ok(to)));
-            assert_eq!(socket.local().unwrap().ip(), world.backend("backend-3").address(family));
-            untouched(host.open(Kind::Udp, family).unwrap().connect(to), "as it is");
-        }
+        let to = SocketAddr::new(cluster(family, Protocol::Udp).ip(), UNUSED);
+        let socket = pod.open(Kind::Udp, family).unwrap();
+        let calls = counted(&agent, Outcome::UnusedPort, || socket.connect(to).unwrap());
+        assert_eq!((calls, socket.peer()), (1, Ok(to)));
+        assert_eq!(socket.local().unwrap().ip(), world.backend("backend-3").address(family));
+        untouched(host.open(Kind::Udp, family).unwrap().connect(to), "as it is");
     }
 }
