@@ -121,7 +121,9 @@ fn every_policy_is_in_the_maps_and_a_restart_writes_nothing() {
     assert!(frontend(&pins, CLUSTER_IP, 3868, sctp).is_some());
     assert!(frontend(&pins, NODE4.octets(), 30868, sctp).is_none(), "an SCTP packet keeps its port");
     for address in [CLUSTER_IP, BALANCED, SHARED] {
-        assert_eq!(frontend(&pins, address, 0, 0).unwrap().flags, FrontendFlags::ADDRESS, "{address:?}");
+        let cluster_ip = if address == CLUSTER_IP { FrontendFlags::CLUSTER_IP } else { 0 };
+        let flags = frontend(&pins, address, 0, 0).unwrap().flags;
+        assert_eq!(flags, FrontendFlags::ADDRESS | cluster_ip, "{address:?}");
         assert!(in_filter(&pins, FilterBit::of_address(&address)), "{address:?}");
     }
     assert!(frontend(&pins, NODE4.octets(), 0, 0).is_none(), "the node's address is not only weir's");
