@@ -5,7 +5,7 @@ use lb_common::{Affinity, PodAffinityKey, Settings, Socket, SocketFlow, SocketFl
 use crate::Family;
 use crate::memory::{InMemory, MemoryMaps};
 use crate::select::{SEED, mix};
-use crate::socket::{Caller, SocketMaps};
+use crate::socket::{Caller, Kept, SocketMaps};
 
 /// A socket, and what the kernel says of it.
 #[derive(Clone, Debug)]
@@ -47,13 +47,19 @@ impl<F: Family> MemorySocket<F> {
     }
 }
 
+impl<F: Family> Kept<F> for MemorySocket<F> {
+    fn cookie(&mut self) -> u64 {
+        self.cookie
+    }
+
+    fn socket(&mut self) -> Option<&mut Socket<F::Address>> {
+        self.kept.as_mut()
+    }
+}
+
 impl<F: Family> Caller<F> for MemorySocket<F> {
     fn is_excluded(&mut self, _: &Settings) -> bool {
         self.excluded
-    }
-
-    fn cookie(&mut self) -> u64 {
-        self.cookie
     }
 
     fn random(&mut self) -> u32 {
@@ -75,10 +81,6 @@ impl<F: Family> Caller<F> for MemorySocket<F> {
 
     fn now_s(&mut self) -> u32 {
         self.now_s
-    }
-
-    fn socket(&mut self) -> Option<&mut Socket<F::Address>> {
-        self.kept.as_mut()
     }
 
     fn socket_or_new(&mut self) -> Option<&mut Socket<F::Address>> {

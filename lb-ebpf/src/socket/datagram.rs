@@ -8,7 +8,7 @@ use lb_common::{Backend, Destination, FrontendKey, Outcome, SocketFlow, SocketFl
 
 use super::choose::choose;
 use super::names::believes;
-use super::{Caller, Decision, SocketMaps, frontend_key};
+use super::{Caller, Decision, Kept, SocketMaps, frontend_key};
 use crate::Family;
 
 /// Silence after which an entry is over, in seconds. It is long: who waits for a datagram need not send any.
@@ -245,20 +245,20 @@ where
 
 /// Forgets the flows of a socket. Not inlined, for its stack.
 #[inline(never)]
-pub fn release<F, M, C>(maps: &mut M, caller: &mut C)
+pub fn release<F, M, K>(maps: &mut M, kept: &mut K)
 where
     F: Family,
     M: SocketMaps<F>,
-    C: Caller<F>,
+    K: Kept<F>,
 {
-    let Some(socket) = caller.socket() else { return };
+    let Some(socket) = kept.socket() else { return };
     let mut latest = socket.latest;
     if latest == Destination::NONE {
         return;
     }
     socket.latest = Destination::NONE;
     socket.flows = 0;
-    let cookie = caller.cookie();
+    let cookie = kept.cookie();
     for _ in 0..SOCKET_DESTINATIONS_MAX {
         let key = SocketFlowKey::new(cookie, &latest, false);
         let Some(flow) = maps.socket_flow(&key) else { return };

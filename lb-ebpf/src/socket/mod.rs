@@ -2,7 +2,8 @@
 //!
 //! The modules follow the calls: [`connect()`] and [`send()`] give a socket a backend, by [`choose`] as packets get theirs;
 //! [`peer_name`] and [`received`] give the application the address that it asked for; [`release`] forgets; [`bind()`] keeps
-//! local servers off NodePorts. What differs between the kernel and the host is behind [`SocketMaps`] and [`Caller`].
+//! local servers off NodePorts. What differs between the kernel and the host is behind [`SocketMaps`], [`Kept`]
+//! and [`Caller`].
 
 mod bind;
 mod choose;
@@ -48,13 +49,19 @@ pub trait SocketMaps<F: Family>: Maps<F> {
     fn account_socket(&mut self, service: u32);
 }
 
-/// The socket that a call is made on, and the process that makes it.
-pub trait Caller<F: Family> {
-    /// Whether the call is to be left alone, by the socket's mark or the process's control group.
-    fn is_excluded(&mut self, settings: &Settings) -> bool;
-
+/// A socket, and what is kept with it.
+pub trait Kept<F: Family> {
     /// Number of the socket, never given out again (`SO_COOKIE`).
     fn cookie(&mut self) -> u64;
+
+    /// What it believes, if anything was ever kept. May be changed in place.
+    fn socket(&mut self) -> Option<&mut Socket<F::Address>>;
+}
+
+/// The socket that a call is made on, and the process that makes it.
+pub trait Caller<F: Family>: Kept<F> {
+    /// Whether the call is to be left alone, by the socket's mark or the process's control group.
+    fn is_excluded(&mut self, settings: &Settings) -> bool;
 
     /// A random number.
     fn random(&mut self) -> u32;
@@ -71,10 +78,7 @@ pub trait Caller<F: Family> {
     /// Seconds since boot (`CLOCK_MONOTONIC`).
     fn now_s(&mut self) -> u32;
 
-    /// What it believes, if anything was ever kept. May be changed in place.
-    fn socket(&mut self) -> Option<&mut Socket<F::Address>>;
-
-    /// The same, made if it is not there; `None` when there is no memory for it.
+    /// What it believes, made if nothing was kept; `None` when there is no memory for it.
     fn socket_or_new(&mut self) -> Option<&mut Socket<F::Address>>;
 }
 

@@ -2,13 +2,13 @@
 
 use lb_common::{Address, Destination, Socket};
 
-use super::Caller;
+use super::Kept;
 use crate::Family;
 
 /// Puts the address of the Service in place of the backend that the socket is connected to.
 #[inline(always)]
-pub fn peer_name<F: Family, C: Caller<F>>(peer: &mut Destination<F::Address>, caller: &mut C) {
-    if let Some(socket) = caller.socket()
+pub fn peer_name<F: Family, K: Kept<F>>(peer: &mut Destination<F::Address>, kept: &mut K) {
+    if let Some(socket) = kept.socket()
         && believes(socket, peer)
     {
         peer.address = socket.service_address;

@@ -9,7 +9,7 @@ use aya_ebpf::helpers::{
 };
 use aya_ebpf::programs::{SockAddrContext, SockContext};
 use lb_common::{Settings, SettingsFlags, Socket, maps::EXCLUDED_CGROUPS};
-use lb_ebpf::socket::Caller;
+use lb_ebpf::socket::{Caller, Kept};
 use lb_ebpf::{V4, V6};
 
 use super::maps::{excluded_cgroup, socket4, socket6};
@@ -76,15 +76,22 @@ impl Call<'_> {
 
 macro_rules! caller {
     ($family:ty, $address:ty, $storage:ident, $source:expr) => {
+        impl Kept<$family> for Call<'_> {
+            #[inline(always)]
+            fn cookie(&mut self) -> u64 {
+                Call::cookie(self)
+            }
+
+            #[inline(always)]
+            fn socket(&mut self) -> Option<&mut Socket<$address>> {
+                $storage(self.sock().cast::<c_void>(), false)
+            }
+        }
+
         impl Caller<$family> for Call<'_> {
             #[inline(always)]
             fn is_excluded(&mut self, settings: &Settings) -> bool {
                 Call::is_excluded(self, settings)
-            }
-
-            #[inline(always)]
-            fn cookie(&mut self) -> u64 {
-                Call::cookie(self)
             }
 
             #[inline(always)]
@@ -115,23 +122,12 @@ macro_rules! caller {
             }
 
             #[inline(always)]
-            fn socket(&mut self) -> Option<&mut Socket<$address>> {
-                $storage(self.sock().cast::<c_void>(), false)
-            }
-
-            #[inline(always)]
             fn socket_or_new(&mut self) -> Option<&mut Socket<$address>> {
                 $storage(self.sock().cast::<c_void>(), true)
             }
         }
 
-        /// Of a socket that is closed only its number and what it believed are of interest.
-        impl Caller<$family> for Closed<'_> {
-            #[inline(always)]
-            fn is_excluded(&mut self, _: &Settings) -> bool {
-                false
-            }
-
+        impl Kept<$family> for Closed<'_> {
             #[inline(always)]
             fn cookie(&mut self) -> u64 {
                 // SAFETY: the context is that of the running program.
@@ -139,38 +135,8 @@ macro_rules! caller {
             }
 
             #[inline(always)]
-            fn random(&mut self) -> u32 {
-                0
-            }
-
-            #[inline(always)]
-            fn netns_cookie(&mut self) -> u64 {
-                0
-            }
-
-            #[inline(always)]
-            fn source(&mut self) -> $address {
-                <$address as lb_common::Address>::UNSPECIFIED
-            }
-
-            #[inline(always)]
-            fn is_connected(&mut self) -> bool {
-                false
-            }
-
-            #[inline(always)]
-            fn now_s(&mut self) -> u32 {
-                0
-            }
-
-            #[inline(always)]
             fn socket(&mut self) -> Option<&mut Socket<$address>> {
                 $storage(self.0.as_ptr(), false)
-            }
-
-            #[inline(always)]
-            fn socket_or_new(&mut self) -> Option<&mut Socket<$address>> {
-                None
             }
         }
     };

@@ -30,18 +30,23 @@ const PROCEED: i32 = 1;
 /// The call fails: with `EPERM`, or what was said by `bpf_set_retval`.
 const FAIL: i32 = 0;
 
+/// `IPPROTO_MPTCP` of `linux/in.h`: TCP by several paths, and TCP for whoever has a port.
+const MPTCP: u32 = 262;
+
 /// The protocol of the socket, if it is one of those that are balanced here.
 #[inline(always)]
 fn balanced(ctx: &SockAddrContext) -> Option<u8> {
+    const TCP: u32 = protocol::TCP as u32;
+    const UDP: u32 = protocol::UDP as u32;
     // SAFETY: the kernel gives a valid context, and every program may read this field.
-    match unsafe { (*ctx.sock_addr).protocol } as u8 {
-        protocol::TCP => Some(protocol::TCP),
-        protocol::UDP => Some(protocol::UDP),
+    match unsafe { (*ctx.sock_addr).protocol } {
+        TCP | MPTCP => Some(protocol::TCP),
+        UDP => Some(protocol::UDP),
         _ => None,
     }
 }
 
-/// Counts the call, tells those who watch, and answers the kernel.
+/// Counts the call, and answers the kernel.
 #[inline(always)]
 fn answer(decision: Decision) -> i32 {
     count_call(decision.outcome);
