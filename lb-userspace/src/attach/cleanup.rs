@@ -10,7 +10,7 @@ use super::AttachError;
 use super::cgroup::take_off_hooks;
 use super::environment::check_pin_path;
 use super::object::MAPS;
-use super::pin::{pins_of, remove};
+use super::pin::{parsed, pins_of, remove};
 use super::tc::take_off;
 
 /// Takes off links and filters first, so that no program is without its maps. Those of the programs on sockets go before
@@ -44,15 +44,8 @@ pub fn cleanup(pins: &Pins) -> Result<bool, AttachError> {
 
 /// Removes the files of a directory that are weir's.
 fn remove_files(directory: &Path, ours: impl Fn(&str) -> bool) -> Result<(), AttachError> {
-    let entries = match fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries.map_err(|error| AttachError::path("read", directory, &error))?,
-    };
-    for entry in entries {
-        let entry = entry.map_err(|error| AttachError::path("read", directory, &error))?;
-        if ours(&entry.file_name().to_string_lossy()) {
-            remove(&entry.path())?;
-        }
+    for name in parsed(directory, |name| ours(name).then(|| name.to_owned()))? {
+        remove(&directory.join(name))?;
     }
     Ok(())
 }

@@ -102,6 +102,13 @@ fn decode(device: &str) -> Option<String> {
 
 /// The pins of a directory in the order of taking off; other files are not looked at.
 pub(super) fn pins_of(directory: &Path) -> Result<Vec<Pin>, AttachError> {
+    let mut pins = parsed(directory, Pin::parse)?;
+    pins.sort();
+    Ok(pins)
+}
+
+/// What the file names of a directory mean; those that mean nothing are passed over, and no directory is an empty one.
+pub(super) fn parsed<P>(directory: &Path, parse: impl Fn(&str) -> Option<P>) -> Result<Vec<P>, AttachError> {
     let entries = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(|error| AttachError::path("read", directory, &error))?,
@@ -109,9 +116,8 @@ pub(super) fn pins_of(directory: &Path) -> Result<Vec<Pin>, AttachError> {
     let mut pins = Vec::new();
     for entry in entries {
         let entry = entry.map_err(|error| AttachError::path("read", directory, &error))?;
-        pins.extend(Pin::parse(&entry.file_name().to_string_lossy()));
+        pins.extend(parse(&entry.file_name().to_string_lossy()));
     }
-    pins.sort();
     Ok(pins)
 }
 

@@ -6,9 +6,9 @@
 use std::cmp::Reverse;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use crate::attach::AttachError;
+use crate::attach::pin::parsed;
 
 /// A call on sockets that a program sees. The order is that of attaching: what gives answers back in terms of the Service
 /// comes before what translates, and what may refuse a bind before what makes calls succeed.
@@ -104,21 +104,15 @@ impl fmt::Display for HookPin {
 
 /// The pins of a directory in the order of taking off, the reverse of that of attaching; other files are not looked at.
 pub(super) fn hook_pins_of(directory: &Path) -> Result<Vec<HookPin>, AttachError> {
-    let entries = match fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(|error| AttachError::path("read", directory, &error))?,
-    };
-    let mut pins = Vec::new();
-    for entry in entries {
-        let entry = entry.map_err(|error| AttachError::path("read", directory, &error))?;
-        pins.extend(HookPin::parse(&entry.file_name().to_string_lossy()));
-    }
+    let mut pins = parsed(directory, HookPin::parse)?;
     pins.sort_by_key(|pin| (Reverse(pin.hook), pin.cgroup, pin.next));
     Ok(pins)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
